@@ -1,0 +1,1 @@
+//! Windows over a raw topic, exactly once, inside the broker.

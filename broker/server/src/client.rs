@@ -1,0 +1,73 @@
+//! The in-process door: how the aggregator and the gateways reach the log without a socket.
+//!
+//! One trait, so that the same gateways run against a remote Apache Kafka. It speaks record batches
+//! (`tifo_storage::record_batch`): what is fetched is what lies on disk, what is appended is stored as it comes.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{collections::BTreeMap, time::Duration};
+
+/// Why the log did not do it. `Unavailable` may pass by itself: try again; the others will not.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClientError {
+    #[error("topic {0} does not exist")]
+    UnknownTopic(String),
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition { topic: String, partition: i32 },
+    #[error("offset {offset} of {topic}-{partition} is out of range {start}..={end}")]
+    OffsetOutOfRange { topic: String, partition: i32, offset: i64, start: i64, end: i64 },
+    #[error("refused: {0}")]
+    Refused(String),
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// What to create a topic with. Settings carry Kafka's names.
+#[derive(Debug, Clone, Default)]
+pub struct TopicSpec {
+    pub name: String,
+    pub partitions: i32,
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Batches as they lie in the log; the first may begin below the offset asked for.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Whole batches, to be walked with `tifo_storage::record_batch::batches`. Empty: nothing came in time.
+    pub batches: Bytes,
+    pub log_start_offset: i64,
+    pub high_watermark: i64,
+}
+
+/// The log as the aggregator and the gateways see it.
+#[async_trait]
+pub trait LogClient: Send + Sync + std::fmt::Debug + 'static {
+    /// Creates the topic if it is missing; an existing one is left as it is. Usable when this returns.
+    async fn ensure_topic(&self, topic: &TopicSpec) -> Result<(), ClientError>;
+
+    /// Number of partitions.
+    async fn partitions(&self, topic: &str) -> Result<i32, ClientError>;
+
+    /// Appends whole v2 batches (base offset 0) built by `BatchBuilder`; returns the first record's offset once the log has
+    /// them (the topic's durability applies).
+    async fn append(&self, topic: &str, partition: i32, batches: Bytes) -> Result<i64, ClientError>;
+
+    /// Batches from `offset` on, at most `max_bytes` but at least one batch; waits up to `max_wait` for the first.
+    async fn fetch(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_bytes: usize,
+        max_wait: Duration,
+    ) -> Result<Fetched, ClientError>;
+
+    /// (log start offset, high watermark).
+    async fn offsets(&self, topic: &str, partition: i32) -> Result<(i64, i64), ClientError>;
+
+    /// Commits offsets of an ordinary group without members, so that stock tools show its lag.
+    async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), ClientError>;
+
+    /// Committed offsets of a group for a topic; partitions without one are absent.
+    async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, ClientError>;
+}

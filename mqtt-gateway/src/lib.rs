@@ -1,0 +1,1 @@
+//! Aggregate topic to MQTT: normalise, top-N, hub.
