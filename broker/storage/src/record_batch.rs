@@ -105,6 +105,12 @@ impl BatchBuilder {
         todo!()
     }
 
+    /// Marks the batch as an idempotent producer's: its records bear the sequences from `base_sequence` on.
+    pub fn idempotent(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
+        let _ = (producer_id, producer_epoch, base_sequence);
+        todo!()
+    }
+
     /// Bytes so far, before compression.
     pub fn size_bytes(&self) -> usize {
         todo!()
