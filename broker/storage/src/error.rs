@@ -9,4 +9,7 @@ pub enum StorageError {
     Io { operation: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} is damaged at byte {position}: {reason}", path = path.display())]
     Corrupt { path: PathBuf, position: u64, reason: String },
+    /// An earlier fault (failed fsync, a write that could not be undone) closed this log for writing until it is reopened.
+    #[error("{path} is offline since: {reason}", path = path.display())]
+    Offline { path: PathBuf, reason: String },
 }

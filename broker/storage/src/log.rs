@@ -17,6 +17,30 @@ pub struct LogConfig {
     pub compacted: bool,
     /// Cap on what one batch may decompress to (`max.decompressed.message.bytes`, Tifo's own setting).
     pub max_decompressed_message_bytes: usize,
+    /// `message.timestamp.before.max.ms`: how far behind the broker's clock a client's timestamp may lie.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far ahead of the broker's clock a client's timestamp may lie.
+    pub timestamp_after_max_ms: i64,
+    /// `producer.id.expiration.ms`: an idempotent producer silent for so long is forgotten.
+    pub producer_id_expiration_ms: i64,
+}
+
+/// Kafka's defaults.
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3_600_000,
+            index_interval_bytes: 4096,
+            max_message_bytes: 1_048_588,
+            log_append_time: false,
+            compacted: false,
+            max_decompressed_message_bytes: 128 << 20,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
+            producer_id_expiration_ms: 24 * 3_600_000,
+        }
+    }
 }
 
 /// Who appends; decides what is checked.
@@ -68,6 +92,8 @@ pub enum AppendError {
 pub struct LogSlice {
     /// Open segment file; stays readable after the segment is deleted.
     pub file: Arc<std::fs::File>,
+    /// Where that file was when it was opened; for messages only.
+    pub path: Arc<Path>,
     pub position: u64,
     pub length: usize,
     /// Offset of the first batch in the slice (may be below the one asked for: batches are whole).
