@@ -1,0 +1,102 @@
+"""Installs and builds what a run needs; everything goes to bench/.cache, and is kept for the next run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent.parent
+ROOT = BENCH.parent
+CACHE = BENCH / ".cache"
+ORACLE_SCRIPTS = ["protocol-tests/oracle/kafka-oracle", "protocol-tests/kafka-oracle", "../shared/oracle/kafka-oracle"]
+
+
+class Missing(SystemExit):
+    def __init__(self, what):
+        super().__init__(f"bench/run: {what}")
+
+
+@dataclass
+class Tools:
+    log_load: Path
+    floor: Path
+    floor_load: Path
+    tap_load: Path = None
+    tifo: Path = None
+    kfake: Path = None
+    oracle: Path = None
+    oracle_dir: Path = None
+
+
+def everything(choice):
+    CACHE.mkdir(exist_ok=True)
+    tools = c_programs()
+    if "taps" in choice.only:
+        tools.tap_load = cargo_release(BENCH / "tap-load", CACHE / "tap-load", "tap-load")
+    if "kfake" in choice.servers:
+        tools.kfake = kfake()
+    if "kafka" in choice.servers:
+        tools.oracle, tools.oracle_dir = oracle()
+    if "tifo" in choice.servers or "taps" in choice.only:
+        tools.tifo = Path(choice.tifo).resolve() if choice.tifo else tifo()
+    return tools
+
+
+def c_programs():
+    if not Path("/usr/include/librdkafka/rdkafka.h").exists() or not shutil.which("cc"):
+        apt("librdkafka-dev", "gcc", "libc6-dev")
+    flags = ["cc", "-O2", "-Wall", "-Wextra", "-o"]
+    log_load, floor, floor_load = CACHE / "log_load", CACHE / "floor", CACHE / "floor_load"
+    call([*flags, log_load, BENCH / "drivers/log_load.c", "-lrdkafka", "-lpthread"])
+    call([*flags, floor, BENCH / "floor/floor.c"])
+    call([*flags, floor_load, BENCH / "floor/floor_load.c", "-lpthread"])
+    return Tools(log_load, floor, floor_load)
+
+
+def apt(*packages):
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    call([*sudo, "apt-get", "update", "-qq"])
+    call([*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages])
+
+
+def kfake():
+    need("go", "install Go, or leave kfake out with --servers")
+    call(["go", "build", "-o", CACHE / "kfake", "."], cwd=BENCH / "kfake")
+    return CACHE / "kfake"
+
+
+def oracle():
+    need("java", "install a JDK (17 or later), or leave kafka out with --servers")
+    script = next((path for name in ORACLE_SCRIPTS if (path := ROOT / name).exists()), None)
+    if script is None:
+        raise Missing(f"no kafka-oracle at any of {', '.join(ORACLE_SCRIPTS)}")
+    folder = Path(os.environ.get("TIFO_ORACLE_DIR", CACHE / "oracle"))
+    if not (folder / "lib").is_dir():
+        need("mvn", "install Maven: it fetches Apache Kafka")
+        call([script, "install", folder])
+    return script, folder
+
+
+def tifo():
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return cargo_release(ROOT, target, "tifo")
+
+
+def cargo_release(folder, target, binary):
+    need("cargo", "install Rust")
+    call(["cargo", "build", "--release", "--quiet", "--target-dir", target], cwd=folder)
+    return target / "release" / binary
+
+
+def need(program, hint):
+    if not shutil.which(program):
+        raise Missing(f"{program} is not here; {hint}")
+
+
+def call(command, **options):
+    """Runs a build step with its output on standard error, so that standard output holds the tables only."""
+    done = subprocess.run([str(part) for part in command], stdout=sys.stderr, check=False, **options)
+    if done.returncode:
+        raise Missing(f"failed ({done.returncode}): {' '.join(str(part) for part in command)}")

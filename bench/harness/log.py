@@ -1,0 +1,86 @@
+"""Produce and fetch by librdkafka: CPU seconds of the server per GB (1e9 payload bytes), rate, memory afterwards.
+
+A B C D, A B C D, …: in each round every server gets the same bytes. Tifo, kfake and the floor are started afresh each time; Apache Kafka is
+started once and warmed up, because a JVM is at its best only then.
+"""
+
+from .drive import Topic, load
+from .process import rss_mib
+
+DEFAULT_FRAME = 1_000_000
+MAX_FRAME = 8 << 20
+WARM_UP_ROUNDS = {True: 2, False: 3}
+
+
+def measure(choice, fleet, results):
+    cells = [(size, partitions) for size in choice.sizes for partitions in choice.partitions]
+    kafka = warm_kafka(choice, fleet, cells) if "kafka" in choice.servers else None
+    for number in range(choice.runs):
+        for cell in cells:
+            wire = {}
+            for name in (name for name in choice.servers if name != "floor"):
+                server = kafka if name == "kafka" else fleet.make(name).start()
+                guarded(results, name, lambda: broker(choice, fleet, server, cell, results, f"bench-{number}", wire))
+                if server is not kafka:
+                    fleet.drop(server)
+            if "floor" in choice.servers:
+                guarded(results, "floor", lambda: floor(choice, fleet, cell, results, wire))
+    if kafka:
+        fleet.drop(kafka)
+
+
+def guarded(results, name, cell):
+    """A server that fails a cell is reported as failing it; the others go on."""
+    try:
+        cell()
+    except RuntimeError as error:
+        results.fail("log", name, str(error))
+
+
+def warm_kafka(choice, fleet, cells):
+    kafka = fleet.make("kafka").start()
+    for number in range(WARM_UP_ROUNDS[choice.quick]):
+        size, partitions = cells[number % len(cells)]
+        topic = Topic(fleet, kafka, f"warm-{number}", partitions)
+        for mode in ("produce", "fetch"):
+            topic.run(mode, *record_arguments(choice, size))
+        topic.delete()
+    return kafka
+
+
+def record_arguments(choice, size):
+    text = [] if choice.codec == "none" else ["-T"]
+    return ["-s", size, "-n", choice.megabytes * 1_000_000, *text]
+
+
+def broker(choice, fleet, server, cell, results, prefix, wire):
+    size, partitions = cell
+    topic = Topic(fleet, server, f"{prefix}-{size}-{partitions}", partitions)
+    codec = [] if choice.codec == "none" else ["-X", f"compression.codec={choice.codec}"]
+    for mode, arguments, bytes_field in (("produce", codec, "tx_bytes"), ("fetch", [], "rx_bytes")):
+        got = topic.run(mode, *record_arguments(choice, size), *arguments)
+        wire.setdefault(mode, (got[bytes_field] / got["payload_bytes"], got[bytes_field] / max(got["requests"], 1)))
+        keep(results, mode, cell, choice, server.name, got, got["payload_bytes"])
+    results.add("log-memory", server.name, size=size, partitions=partitions, after_mib=rss_mib(server.pid))
+    topic.delete()
+
+
+def floor(choice, fleet, cell, results, wire):
+    server = fleet.make("floor").start()
+    for mode in ("produce", "fetch"):
+        per_payload, frame = wire.get(mode, (1.0, DEFAULT_FRAME))
+        payload = choice.megabytes * 1_000_000
+        frame = max(4096, min(int(frame), MAX_FRAME))
+        got = load([fleet.tools.floor_load, mode, server.port, server.pid, frame, int(payload * per_payload)])
+        keep(results, mode, cell, choice, "floor", got, payload, frame_kb=frame / 1000)
+    fleet.drop(server)
+
+
+def keep(results, mode, cell, choice, name, got, payload, **more):
+    size, partitions = cell
+    if "requests" in got:
+        more["frame_kb"] = (got["tx_bytes"] if mode == "produce" else got["rx_bytes"]) / max(got["requests"], 1) / 1000
+    results.add(
+        mode, name, size=size, partitions=partitions, codec=choice.codec,
+        cpu_s_per_gb=got["cpu_seconds"] / payload * 1e9, mb_per_s=payload / got["seconds"] / 1e6, **more,
+    )

@@ -1,0 +1,49 @@
+"""Command line of bench/run."""
+
+import argparse
+
+SERVERS = ["tifo", "kafka", "kfake", "floor"]
+
+
+def parse(parts):
+    p = argparse.ArgumentParser(prog="bench/run", description="Measures Tifo beside Apache Kafka, kfake and a floor, in turn, in one run.")
+    p.add_argument("--quick", action="store_true", help="under 3 minutes: fewer bytes, one partition, one short tap run")
+    p.add_argument("--runs", type=int, help="rounds; medians are taken over them (3)")
+    p.add_argument("--only", type=csv, default=["startup", "log", "latency", "taps"], metavar="PART,…", help=f"of {', '.join(parts)}")
+    p.add_argument("--servers", type=csv, default=SERVERS, metavar="NAME,…", help=f"of {', '.join(SERVERS)}")
+    p.add_argument("--sizes", type=csv_int, default=[1024], metavar="BYTES,…", help="record sizes (1024); 100 is the other usual one")
+    p.add_argument("--partitions", type=csv_int, metavar="N,…", help="(1,6)")
+    p.add_argument("--megabytes", type=int, help="payload per produce and per fetch, in 1e6 bytes (500)")
+    p.add_argument("--codec", default="none", help="none, gzip, snappy, lz4 or zstd; anything but none takes a text payload")
+    p.add_argument("--rate", type=int, default=10_000, help="taps per second (10000)")
+    p.add_argument("--tap-seconds", type=int, help="steady time of one tap run (20)")
+    p.add_argument("--ack", type=csv, metavar="MODE,…", help="of buffered, committed (both)")
+    p.add_argument("--tifo", metavar="FILE", help="measure this binary instead of building one")
+    choice = p.parse_args()
+    for name, value in (QUICK if choice.quick else FULL).items():
+        if getattr(choice, name) is None:
+            setattr(choice, name, value)
+    check(p, choice.only, parts)
+    check(p, choice.servers, SERVERS)
+    check(p, choice.ack, ["buffered", "committed"])
+    if choice.quick and "latency" in choice.only and len(choice.only) == 4:
+        choice.only.remove("latency")
+    return choice
+
+
+FULL = {"runs": 3, "partitions": [1, 6], "megabytes": 500, "tap_seconds": 20, "ack": ["buffered", "committed"]}
+QUICK = {"runs": 3, "partitions": [1], "megabytes": 200, "tap_seconds": 10, "ack": ["buffered"]}
+
+
+def check(parser, given, known):
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)} (of {', '.join(known)})")
+
+
+def csv(text):
+    return text.split(",")
+
+
+def csv_int(text):
+    return [int(part) for part in text.split(",")]

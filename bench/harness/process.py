@@ -1,0 +1,59 @@
+"""One child process and what /proc says of it."""
+
+import json
+import os
+import select
+import subprocess
+import time
+from pathlib import Path
+
+STOP_TIMEOUT_S = 30
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """A server that prints one JSON line when it is ready. Ended by its own pid, whatever happens."""
+
+    running = []
+
+    def __init__(self, command, log, ready_timeout_s=30):
+        self.began = time.monotonic()
+        with open(log, "ab") as errors:
+            self.child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=errors)
+        Process.running.append(self)
+        self.pid = self.child.pid
+        self.ready = self._ready_line(ready_timeout_s, log)
+        self.ready_ms = (time.monotonic() - self.began) * 1000
+
+    def _ready_line(self, timeout_s, log):
+        readable, _, _ = select.select([self.child.stdout], [], [], timeout_s)
+        line = self.child.stdout.readline() if readable else b""
+        if not line:
+            self.stop()
+            tail = Path(log).read_text(errors="replace").splitlines()[-5:]
+            raise RuntimeError(f"{self.child.args[0]} did not get ready: " + " | ".join(tail))
+        return json.loads(line)
+
+    def stop(self):
+        if self in Process.running:
+            Process.running.remove(self)
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+        self.child.stdout.close()
+
+
+def rss_mib(pid, field="VmRSS"):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no {field} of {pid}")
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS

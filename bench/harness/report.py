@@ -1,0 +1,105 @@
+"""Samples in, medians with their spread out: a table on standard output, .cache/results.md and .cache/results.json."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+KEYS = ("size", "partitions", "codec")
+TITLES = {
+    "startup": "Start-up, idle memory, binary",
+    "produce": "Produce, acks=all",
+    "fetch": "Fetch, cached",
+    "log-memory": "Memory after the bytes of one produce and one fetch",
+    "latency": "Produce to consume, 1,000 records/s",
+    "taps": "Tap to MQTT, 2 s windows",
+}
+
+
+class Results:
+    def __init__(self, choice, tools, load_before):
+        self.samples, self.failures, self.choice = [], [], choice
+        self.facts = {
+            "processor": processor(), "cores": os.cpu_count(), "kernel": platform.release(), "load average before": round(load_before, 2),
+            "rounds": choice.runs, "payload per produce and fetch": f"{choice.megabytes} MB", "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
+
+    def add(self, part, server, **values):
+        self.samples.append({"part": part, "server": server, **values})
+
+    def fail(self, part, server, why):
+        self.failures.append(f"{part}: {server}: {why}")
+
+    def note_times(self, build_s, measure_s):
+        self.facts["time to build / to measure"] = f"{build_s:.0f} s / {measure_s:.0f} s"
+
+    def write(self, folder):
+        text = self.markdown()
+        Path(folder, "results.md").write_text(text)
+        Path(folder, "results.json").write_text(json.dumps({"facts": self.facts, "samples": self.samples, "failures": self.failures}, indent=1))
+        return text
+
+    def markdown(self):
+        lines = ["# bench/run", "", "; ".join(f"{key}: {value}" for key, value in self.facts.items()) + ".",
+                 "Each figure is a median; its minimum and maximum follow in brackets where they differ.", ""]
+        for part, title in TITLES.items():
+            rows = self.rows(part)
+            if rows:
+                lines += [f"## {title}", "", *table(rows), ""]
+        if self.failures:
+            lines += ["## Failed", "", *(f"- {failure}" for failure in self.failures), ""]
+        return "\n".join(lines)
+
+    def rows(self, part):
+        """One row per server and cell, in the order of first appearance within the cell."""
+        groups = {}
+        for sample in (sample for sample in self.samples if sample["part"] == part):
+            key = tuple((name, sample[name]) for name in KEYS if name in sample)
+            groups.setdefault(key, {}).setdefault(sample["server"], []).append(sample)
+        rows = []
+        for key, by_server in groups.items():
+            floor = self.floor_median(by_server)
+            for server, samples in by_server.items():
+                row = {**dict(key), "server": server, **medians(samples)}
+                if floor and server != "floor":
+                    row["x floor"] = f"{statistics.median(s['cpu_s_per_gb'] for s in samples) / floor:.2f}"
+                rows.append(row)
+        return rows
+
+    @staticmethod
+    def floor_median(by_server):
+        return statistics.median(s["cpu_s_per_gb"] for s in by_server["floor"]) if "floor" in by_server else 0
+
+
+def medians(samples):
+    names = dict.fromkeys(name for sample in samples for name in sample if name not in ("part", "server", *KEYS))
+    return {name: cell([sample[name] for sample in samples if name in sample]) for name in names}
+
+
+def cell(values):
+    middle, low, high = (short(value) for value in (statistics.median(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def short(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(rows):
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    widths = {name: max(len(name), *(len(str(row.get(name, ""))) for row in rows)) for name in names}
+    line = lambda cells: "| " + " | ".join(str(text).ljust(widths[name]) for name, text in cells) + " |"  # noqa: E731
+    return [
+        line([(name, name) for name in names]),
+        "|" + "|".join("-" * (widths[name] + 2) for name in names) + "|",
+        *(line([(name, row.get(name, "")) for name in names]) for row in rows),
+    ]
+
+
+def processor():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
