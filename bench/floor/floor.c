@@ -63,7 +63,8 @@ static void give(int connection, int file) {
         while (read_all(connection, &length, sizeof length)) {
                 for (size_t left = length; left > 0;) {
                         ssize_t sent = sendfile(connection, file, &at, left);
-                        if (sent <= 0) return;
+                        if (sent == 0 && at > 0) at = 0; /* at the end of the file: from the start again */
+                        else if (sent <= 0) return;
                         left -= (size_t)sent;
                 }
         }

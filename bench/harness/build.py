@@ -69,9 +69,10 @@ def kfake():
 
 def oracle():
     need("java", "install a JDK (17 or later), or leave kafka out with --servers")
-    script = next((path for name in ORACLE_SCRIPTS if (path := ROOT / name).exists()), None)
+    candidates = [Path(os.environ["TIFO_KAFKA_ORACLE"])] if "TIFO_KAFKA_ORACLE" in os.environ else [ROOT / name for name in ORACLE_SCRIPTS]
+    script = next((path for path in candidates if path.exists()), None)
     if script is None:
-        raise Missing(f"no kafka-oracle at any of {', '.join(ORACLE_SCRIPTS)}")
+        raise Missing("no kafka-oracle script here; name it with TIFO_KAFKA_ORACLE, or leave kafka out with --servers")
     folder = Path(os.environ.get("TIFO_ORACLE_DIR", CACHE / "oracle"))
     if not (folder / "lib").is_dir():
         need("mvn", "install Maven: it fetches Apache Kafka")
