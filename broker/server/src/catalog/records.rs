@@ -1,0 +1,104 @@
+//! The metadata log: one log of ours with a JSON object per record, replayed at start.
+//!
+//! It is written before an effect is told to anyone, and it alone decides what exists. Unknown record types end the start
+//! with an error: an older binary must not drop what a newer one wrote.
+
+use crate::errors::RequestError;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+use tifo_storage::{
+    Log, LogConfig, Origin, StorageError,
+    file_system::FileSystem,
+    record_batch::{BatchBuilder, Compression, batches},
+};
+use uuid::Uuid;
+
+/// Most bytes of the metadata log that are read at a time during replay.
+const REPLAY_CHUNK_BYTES: usize = 1 << 20;
+const MAX_DECOMPRESSED_BYTES: usize = 64 << 20;
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum MetadataRecord {
+    /// Who we are; the first record of the log.
+    Cluster { id: String },
+    /// A topic was created, settings as the client gave them.
+    Topic { id: Uuid, name: String, partitions: i32, settings: BTreeMap<String, String> },
+    /// A topic has so many partitions now.
+    Partitions { id: Uuid, count: i32 },
+    /// All settings of a topic from now on.
+    TopicSettings { id: Uuid, settings: BTreeMap<String, String> },
+    TopicDeleted { id: Uuid },
+    /// Producer ids below `next` may be in use.
+    ProducerIds { next: i64 },
+}
+
+/// Why the metadata log cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    #[error("metadata log: {0}")]
+    Storage(#[from] StorageError),
+    #[error("metadata log, record {offset}: {reason}; restore the data directory from a copy, or start with an empty one")]
+    Unreadable { offset: i64, reason: String },
+}
+
+/// The open metadata log.
+#[derive(Debug)]
+pub struct MetadataLog(Log);
+
+impl MetadataLog {
+    /// Opens the log and returns every record in it.
+    pub fn open(
+        file_system: Arc<dyn FileSystem>,
+        dir: &Path,
+        config: LogConfig,
+        now_ms: i64,
+    ) -> Result<(Self, Vec<MetadataRecord>), MetadataError> {
+        let (log, _) = Log::open(file_system, dir, config, now_ms)?;
+        let records = replay(&log)?;
+        Ok((Self(log), records))
+    }
+
+    pub fn append(&mut self, record: &MetadataRecord, now_ms: i64) -> Result<(), RequestError> {
+        let json = serde_json::to_vec(record).map_err(|error| RequestError::Unexpected(error.to_string()))?;
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.push(now_ms, None, Some(&json), &[]);
+        self.0.append(&batch.build(), Origin::Internal, 0, now_ms)?;
+        Ok(())
+    }
+
+    pub fn close(self) -> Result<(), StorageError> {
+        self.0.close()
+    }
+}
+
+fn replay(log: &Log) -> Result<Vec<MetadataRecord>, MetadataError> {
+    let mut found = Vec::new();
+    let mut next = log.log_start_offset();
+    while next < log.log_end_offset() {
+        let slice = log.read(next, log.log_end_offset(), REPLAY_CHUNK_BYTES, true)?;
+        let Some(slice) = slice else { break };
+        let before = next;
+        for batch in batches(slice.read()?) {
+            let unreadable = |reason: String| MetadataError::Unreadable { offset: before, reason };
+            let batch = batch.map_err(|error| unreadable(error.to_string()))?;
+            batch.check_crc().map_err(|error| unreadable(error.to_string()))?;
+            let records = batch.records(MAX_DECOMPRESSED_BYTES).map_err(|error| unreadable(error.to_string()))?;
+            for record in records {
+                next = record.offset + 1;
+                found.push(parse(record.offset, record.value.as_deref())?);
+            }
+        }
+        if next == before {
+            return Err(MetadataError::Unreadable { offset: next, reason: "no whole batch".into() });
+        }
+    }
+    Ok(found)
+}
+
+fn parse(offset: i64, value: Option<&[u8]>) -> Result<MetadataRecord, MetadataError> {
+    let unreadable = |reason: String| MetadataError::Unreadable { offset, reason };
+    let value = value.ok_or_else(|| unreadable("it has no value".into()))?;
+    serde_json::from_slice(value).map_err(|error| unreadable(error.to_string()))
+}

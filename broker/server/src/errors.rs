@@ -1,0 +1,82 @@
+//! Why a request is refused, and the one place that maps it to Kafka's error codes.
+
+use kafka_protocol::{ResponseError, protocol::StrBytes};
+use tifo_storage::{AppendError, StorageError};
+
+/// A refusal, worded for the client. Kafka's own wording where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("This server does not host this topic-partition.")]
+    UnknownTopicOrPartition,
+    #[error("This server does not host this topic ID.")]
+    UnknownTopicId,
+    #[error("The requested offset is not within the range of offsets maintained by the server.")]
+    OffsetOutOfRange { start: i64, end: i64 },
+    #[error("{0}")]
+    InvalidTopic(String),
+    #[error("Topic '{0}' already exists.")]
+    TopicAlreadyExists(String),
+    #[error("{0}")]
+    InvalidPartitions(String),
+    #[error("{0}")]
+    InvalidReplicationFactor(String),
+    #[error("{0}")]
+    InvalidReplicaAssignment(String),
+    #[error("{0}")]
+    InvalidConfig(String),
+    #[error("{0}")]
+    InvalidRequest(String),
+    #[error("{0}")]
+    Append(#[from] AppendError),
+    #[error("Disk error when trying to access log file on the disk.")]
+    Storage(#[from] StorageError),
+    /// The partition was taken offline before, the reason is in the log.
+    #[error("Disk error when trying to access log file on the disk.")]
+    Offline,
+    /// A mistake of ours, or a task that did not come back.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+impl RequestError {
+    /// Kafka's error code.
+    pub fn kind(&self) -> ResponseError {
+        match self {
+            Self::UnknownTopicOrPartition => ResponseError::UnknownTopicOrPartition,
+            Self::UnknownTopicId => ResponseError::UnknownTopicId,
+            Self::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
+            Self::InvalidTopic(_) => ResponseError::InvalidTopicException,
+            Self::TopicAlreadyExists(_) => ResponseError::TopicAlreadyExists,
+            Self::InvalidPartitions(_) => ResponseError::InvalidPartitions,
+            Self::InvalidReplicationFactor(_) => ResponseError::InvalidReplicationFactor,
+            Self::InvalidReplicaAssignment(_) => ResponseError::InvalidReplicaAssignment,
+            Self::InvalidConfig(_) => ResponseError::InvalidConfig,
+            Self::InvalidRequest(_) => ResponseError::InvalidRequest,
+            Self::Append(error) => append_kind(error),
+            Self::Storage(_) | Self::Offline => ResponseError::KafkaStorageError,
+            Self::Unexpected(_) => ResponseError::UnknownServerError,
+        }
+    }
+
+    pub fn code(&self) -> i16 {
+        self.kind().code()
+    }
+
+    pub fn message(&self) -> StrBytes {
+        StrBytes::from_string(self.to_string())
+    }
+}
+
+fn append_kind(error: &AppendError) -> ResponseError {
+    match error {
+        AppendError::Corrupt(_) => ResponseError::CorruptMessage,
+        AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
+        AppendError::UnsupportedMagic(_) => ResponseError::UnsupportedForMessageFormat,
+        AppendError::InvalidRecord(_) => ResponseError::InvalidRecord,
+        AppendError::InvalidTimestamp(_) => ResponseError::InvalidTimestamp,
+        AppendError::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,
+        AppendError::InvalidProducerEpoch { .. } => ResponseError::InvalidProducerEpoch,
+        AppendError::UnknownProducerId(_) => ResponseError::UnknownProducerId,
+        AppendError::Storage(_) => ResponseError::KafkaStorageError,
+    }
+}

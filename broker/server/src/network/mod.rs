@@ -1,0 +1,6 @@
+//! Sockets: accepting, framing, the ordered pipeline of a connection. Knows nothing of what requests mean.
+
+pub mod connection;
+pub mod listener;
+pub mod response;
+mod transport;

@@ -1,0 +1,166 @@
+//! One partition: its log behind a lock, the high watermark, and those who wait for more.
+//!
+//! One writer at a time. On a single node the high watermark is the log's end. The lock is never held across an await; a
+//! reader takes a slice under it and sends the bytes after releasing it. A fault of the storage takes this partition
+//! offline and no other. Lock order: `log`, then `waiters`.
+
+mod waiters;
+
+pub use waiters::Watch;
+
+use crate::{cluster::LEADER_EPOCH, errors::RequestError};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tifo_storage::{AppendError, Appended, Log, LogConfig, LogSlice, Origin, StorageError, TimestampAndOffset};
+use tokio::sync::Notify;
+use uuid::Uuid;
+use waiters::Waiters;
+
+/// One partition of a topic on this node.
+#[derive(Debug)]
+pub struct Partition {
+    pub topic: Arc<str>,
+    pub topic_id: Uuid,
+    pub index: i32,
+    log: Mutex<Hosted>,
+    waiters: Arc<Waiters>,
+}
+
+#[derive(Debug)]
+enum Hosted {
+    Online(Box<Log>),
+    /// A storage fault, told in the log when it happened.
+    Offline,
+    /// The topic was deleted, or the broker stops.
+    Gone,
+}
+
+/// Where a partition begins and ends for readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offsets {
+    pub log_start_offset: i64,
+    pub high_watermark: i64,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub struct PartitionRead {
+    pub offsets: Offsets,
+    /// None: nothing there yet.
+    pub slice: Option<LogSlice>,
+}
+
+impl Partition {
+    pub fn new(topic: Arc<str>, topic_id: Uuid, index: i32, log: Option<Log>) -> Self {
+        let log = log.map_or(Hosted::Offline, |log| Hosted::Online(Box::new(log)));
+        Self { topic, topic_id, index, log: Mutex::new(log), waiters: Arc::default() }
+    }
+
+    /// Appends whole batches as they came; wakes who waits for them.
+    pub fn append(&self, batches: &Bytes, origin: Origin, now_ms: i64) -> Result<Appended, RequestError> {
+        let appended = {
+            let mut hosted = self.log.lock();
+            let appended = hosted.log()?.append(batches, origin, LEADER_EPOCH, now_ms);
+            appended.map_err(|error| self.refused(&mut hosted, error))?
+        };
+        self.waiters.wake_all();
+        Ok(appended)
+    }
+
+    /// Batches from `offset` on, below the high watermark.
+    pub fn read(&self, offset: i64, max_bytes: usize, min_one: bool) -> Result<PartitionRead, RequestError> {
+        let mut hosted = self.log.lock();
+        let log = hosted.log()?;
+        let offsets = Offsets { log_start_offset: log.log_start_offset(), high_watermark: log.log_end_offset() };
+        let Offsets { log_start_offset: start, high_watermark: end } = offsets;
+        if offset < start || offset > end {
+            return Err(RequestError::OffsetOutOfRange { start, end });
+        }
+        let slice = match log.read(offset, end, max_bytes, min_one) {
+            Ok(slice) => slice,
+            Err(error) => return Err(self.failed(&mut hosted, error)),
+        };
+        Ok(PartitionRead { offsets, slice })
+    }
+
+    pub fn offsets(&self) -> Result<Offsets, RequestError> {
+        self.with_log(|log| {
+            Ok(Offsets { log_start_offset: log.log_start_offset(), high_watermark: log.log_end_offset() })
+        })
+    }
+
+    pub fn size_bytes(&self) -> Result<u64, RequestError> {
+        self.with_log(|log| Ok(log.size_bytes()))
+    }
+
+    /// The first record that is not older than `timestamp_ms`.
+    pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampAndOffset>, RequestError> {
+        self.with_log(|log| log.offset_for_timestamp(timestamp_ms))
+    }
+
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampAndOffset>, RequestError> {
+        self.with_log(|log| log.offset_of_max_timestamp())
+    }
+
+    /// `notify` is told of every append until the guard is dropped.
+    pub fn watch(&self, notify: &Arc<Notify>) -> Watch {
+        self.waiters.watch(notify)
+    }
+
+    pub fn set_config(&self, config: LogConfig) -> Result<(), RequestError> {
+        self.with_log(|log| {
+            log.set_config(config);
+            Ok(())
+        })
+    }
+
+    /// Ends the partition for good; its log's files are the caller's to remove.
+    pub fn abandon(&self) {
+        *self.log.lock() = Hosted::Gone;
+        self.waiters.wake_all();
+    }
+
+    /// Ends the partition cleanly, so that the next start scans nothing.
+    pub fn close(&self) -> Result<(), StorageError> {
+        let hosted = std::mem::replace(&mut *self.log.lock(), Hosted::Gone);
+        match hosted {
+            Hosted::Online(log) => log.close(),
+            Hosted::Offline | Hosted::Gone => Ok(()),
+        }
+    }
+
+    fn with_log<T>(&self, act: impl FnOnce(&mut Log) -> Result<T, StorageError>) -> Result<T, RequestError> {
+        let mut hosted = self.log.lock();
+        act(hosted.log()?).map_err(|error| self.failed(&mut hosted, error))
+    }
+
+    fn refused(&self, hosted: &mut Hosted, error: AppendError) -> RequestError {
+        match error {
+            AppendError::Storage(error) => self.failed(hosted, error),
+            refused => refused.into(),
+        }
+    }
+
+    /// A full disk may pass; any other fault takes the partition offline until the next start.
+    fn failed(&self, hosted: &mut Hosted, error: StorageError) -> RequestError {
+        let passing = matches!(&error, StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
+        if passing {
+            tracing::error!(topic = %self.topic, partition = self.index, %error, "append failed");
+        } else {
+            tracing::error!(topic = %self.topic, partition = self.index, %error, "partition is offline until restart");
+            *hosted = Hosted::Offline;
+        }
+        error.into()
+    }
+}
+
+impl Hosted {
+    fn log(&mut self) -> Result<&mut Log, RequestError> {
+        match self {
+            Hosted::Online(log) => Ok(log),
+            Hosted::Offline => Err(RequestError::Offline),
+            Hosted::Gone => Err(RequestError::UnknownTopicOrPartition),
+        }
+    }
+}

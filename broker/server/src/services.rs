@@ -1,0 +1,17 @@
+//! What handlers are made of: each API file takes from here only what its API needs.
+
+use crate::{catalog::Catalog, clock::Clock, cluster::Cluster, config::BrokerConfig};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The broker's parts, shared by every connection and by the in-process door.
+#[derive(Debug)]
+pub struct Services {
+    pub config: Arc<BrokerConfig>,
+    pub clock: Clock,
+    pub cluster: Arc<Cluster>,
+    /// Topics, their partitions and settings, and producer ids.
+    pub catalog: Arc<Catalog>,
+    /// Cancelled when the broker stops: long polls answer what they have.
+    pub shutdown: CancellationToken,
+}
