@@ -1,6 +1,25 @@
 //! Kafka's wire protocol on top of the log and the coordinators.
+//!
+//! `network` moves frames, `api` gives them meaning (one file per API), `partition` and `catalog` hold what exists,
+//! `client` is the door for what runs in the same process. Sockets stay in `network`, files in `tifo_storage` and
+//! `catalog/data_dir`.
 
+mod api;
+mod broker;
+mod catalog;
 pub mod client;
 pub mod clock;
+mod cluster;
+mod config;
+mod errors;
+mod local_client;
+mod network;
+mod partition;
+mod services;
 
+pub use broker::{Broker, BrokerError};
+pub use catalog::OpenError;
 pub use client::{ClientError, LogClient};
+pub use clock::Clock;
+pub use config::{BrokerConfig, ConfigError};
+pub use local_client::LocalClient;

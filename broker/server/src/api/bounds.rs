@@ -137,7 +137,8 @@ struct Walker<'a> {
 
 impl Walker<'_> {
     fn fields(&mut self, fields: &'static [Field]) -> Result<(), BoundsError> {
-        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(self.version)) {
+        let version = self.version;
+        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
             self.value(&field.kind)?;
         }
         if self.compact { self.tags(fields) } else { Ok(()) }

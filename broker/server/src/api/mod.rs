@@ -130,7 +130,11 @@ impl Call {
 
     pub fn decode<Q: Decodable>(mut self) -> Result<Q, Closed> {
         let Context { api, version, .. } = self.context;
-        Q::decode(&mut self.body, version).map_err(|error| Closed::Undecodable { api, version, reason: error.to_string() })
+        Q::decode(&mut self.body, version).map_err(|error| Closed::Undecodable {
+            api,
+            version,
+            reason: error.to_string(),
+        })
     }
 }
 

@@ -120,7 +120,8 @@ impl DataDir {
     }
 
     fn entries(&self) -> Result<Vec<std::ffi::OsString>, StorageError> {
-        let listing = fs::read_dir(&self.path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        let listing =
+            fs::read_dir(&self.path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
         listing.map_err(|error| failed("list", &self.path, error))
     }
 }

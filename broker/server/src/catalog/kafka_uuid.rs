@@ -12,7 +12,8 @@ pub fn to_kafka_string(id: Uuid) -> String {
         21 => (bits & 0b11) << 4,
         _ => bits >> (122 - 6 * index) & 0b11_1111,
     };
-    let letter = |value: u128| usize::try_from(value).ok().and_then(|value| ALPHABET.get(value)).copied().unwrap_or(b'A');
+    let letter =
+        |value: u128| usize::try_from(value).ok().and_then(|value| ALPHABET.get(value)).copied().unwrap_or(b'A');
     (0..22).map(|index| char::from(letter(sextet(index)))).collect()
 }
 

@@ -22,16 +22,33 @@ const MAX_DECOMPRESSED_BYTES: usize = 64 << 20;
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum MetadataRecord {
     /// Who we are; the first record of the log.
-    Cluster { id: String },
+    Cluster {
+        id: String,
+    },
     /// A topic was created, settings as the client gave them.
-    Topic { id: Uuid, name: String, partitions: i32, settings: BTreeMap<String, String> },
+    Topic {
+        id: Uuid,
+        name: String,
+        partitions: i32,
+        settings: BTreeMap<String, String>,
+    },
     /// A topic has so many partitions now.
-    Partitions { id: Uuid, count: i32 },
+    Partitions {
+        id: Uuid,
+        count: i32,
+    },
     /// All settings of a topic from now on.
-    TopicSettings { id: Uuid, settings: BTreeMap<String, String> },
-    TopicDeleted { id: Uuid },
+    TopicSettings {
+        id: Uuid,
+        settings: BTreeMap<String, String>,
+    },
+    TopicDeleted {
+        id: Uuid,
+    },
     /// Producer ids below `next` may be in use.
-    ProducerIds { next: i64 },
+    ProducerIds {
+        next: i64,
+    },
 }
 
 /// Why the metadata log cannot be replayed.
@@ -39,7 +56,9 @@ pub enum MetadataRecord {
 pub enum MetadataError {
     #[error("metadata log: {0}")]
     Storage(#[from] StorageError),
-    #[error("metadata log, record {offset}: {reason}; restore the data directory from a copy, or start with an empty one")]
+    #[error(
+        "metadata log, record {offset}: {reason}; restore the data directory from a copy, or start with an empty one"
+    )]
     Unreadable { offset: i64, reason: String },
 }
 

@@ -103,7 +103,10 @@ impl Transport {
             let send = || rustix::fs::sendfile(&self.stream, file, Some(&mut position), left).map_err(io::Error::from);
             let sent = self.stream.async_io(Interest::WRITABLE, send).await?;
             if sent == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "segment file is shorter than its index says"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "segment file is shorter than its index says",
+                ));
             }
             left -= sent;
         }

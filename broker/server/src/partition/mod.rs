@@ -142,14 +142,19 @@ impl Partition {
         }
     }
 
-    /// A full disk may pass; any other fault takes the partition offline until the next start.
+    /// The log itself refuses writes after a fault that it cannot undo; damage takes reading offline too.
     fn failed(&self, hosted: &mut Hosted, error: StorageError) -> RequestError {
-        let passing = matches!(&error, StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
-        if passing {
-            tracing::error!(topic = %self.topic, partition = self.index, %error, "append failed");
-        } else {
-            tracing::error!(topic = %self.topic, partition = self.index, %error, "partition is offline until restart");
-            *hosted = Hosted::Offline;
+        match &error {
+            StorageError::Offline { .. } => {
+                tracing::debug!(topic = %self.topic, partition = self.index, %error, "offline")
+            }
+            StorageError::Io { .. } => {
+                tracing::error!(topic = %self.topic, partition = self.index, %error, "storage failed")
+            }
+            StorageError::Corrupt { .. } => {
+                tracing::error!(topic = %self.topic, partition = self.index, %error, "partition is offline until restart");
+                *hosted = Hosted::Offline;
+            }
         }
         error.into()
     }

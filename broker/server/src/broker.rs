@@ -1,0 +1,122 @@
+//! Start and stop of the broker: data directory, catalog, listener, and the in-process door.
+
+use crate::{
+    LocalClient,
+    api::ApiMetrics,
+    catalog::{Catalog, OpenError},
+    clock::Clock,
+    cluster::{Cluster, Endpoint},
+    config::{BrokerConfig, ConfigError},
+    network::{connection::Shared, listener},
+    services::Services,
+};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+use tifo_storage::file_system::RealFileSystem;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Why the broker does not start: one line that names the thing and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(
+        "cannot listen on {address} ({source}): stop what uses it, or choose another with --kafka (port 0 takes any free one)"
+    )]
+    Listen { address: String, source: std::io::Error },
+    #[error("{name} = {value} is no address: write host:port")]
+    Address { name: &'static str, value: String },
+    #[error("a task of the broker ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Broker {
+    services: Arc<Services>,
+    client: Arc<LocalClient>,
+    kafka_addr: SocketAddr,
+    tasks: TaskTracker,
+}
+
+impl Broker {
+    /// Opens the data and answers on the port when this returns.
+    pub async fn start(config: BrokerConfig, clock: Clock) -> Result<Self, BrokerError> {
+        config.check()?;
+        let advertised = config.advertised_listeners.as_deref().map(advertised).transpose()?;
+        let listener = listen(&config.listeners).await?;
+        let bound = listener.local_addr().map_err(|source| listen_error(&config.listeners, source))?;
+        let config = Arc::new(config);
+        let catalog = {
+            let (config, clock) = (config.clone(), clock.clone());
+            tokio::task::spawn_blocking(move || Catalog::open(config, clock, Arc::new(RealFileSystem))).await??
+        };
+        let cluster = Cluster { cluster_id: catalog.cluster_id().to_owned(), node_id: config.node_id, advertised };
+        let services = Arc::new(Services {
+            config,
+            clock,
+            cluster: Arc::new(cluster),
+            catalog: Arc::new(catalog),
+            shutdown: CancellationToken::new(),
+        });
+        let tasks = TaskTracker::new();
+        let shared = Arc::new(Shared { services: services.clone(), metrics: ApiMetrics::register() });
+        tasks.spawn(listener::run(listener, shared, tasks.clone()));
+        let kafka_addr = dialable(bound);
+        tracing::info!(%kafka_addr, data_dir = %services.catalog.data_dir().display(), "broker is up; acknowledged means in the page cache");
+        Ok(Self { client: Arc::new(LocalClient::new(services.clone())), services, kafka_addr, tasks })
+    }
+
+    /// An address that a client on this machine can dial.
+    pub fn kafka_addr(&self) -> SocketAddr {
+        self.kafka_addr
+    }
+
+    /// The in-process door.
+    pub fn client(&self) -> Arc<LocalClient> {
+        self.client.clone()
+    }
+
+    /// Stops accepting, answers what is in flight, closes the logs cleanly.
+    pub async fn shutdown(self) {
+        self.services.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let catalog = self.services.catalog.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || catalog.close()).await {
+            tracing::error!(%error, "closing the logs failed");
+        }
+        tracing::info!("broker stopped");
+    }
+}
+
+async fn listen(listeners: &str) -> Result<TcpListener, BrokerError> {
+    let endpoint = Endpoint::parse(listeners)
+        .ok_or_else(|| BrokerError::Address { name: "listeners", value: listeners.to_owned() })?;
+    let host = if endpoint.host.is_empty() { "0.0.0.0".to_owned() } else { endpoint.host };
+    TcpListener::bind((host, endpoint.port)).await.map_err(|source| listen_error(listeners, source))
+}
+
+fn listen_error(address: &str, source: std::io::Error) -> BrokerError {
+    BrokerError::Listen { address: address.to_owned(), source }
+}
+
+fn advertised(value: &str) -> Result<Endpoint, BrokerError> {
+    let endpoint = Endpoint::parse(value).filter(|endpoint| !endpoint.host.is_empty());
+    endpoint.ok_or_else(|| BrokerError::Address { name: "advertised.listeners", value: value.to_owned() })
+}
+
+/// The loopback address stands for "all addresses".
+fn dialable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        _ => bound.ip(),
+    };
+    SocketAddr::new(ip, bound.port())
+}

@@ -1,0 +1,210 @@
+//! Start and stop of the catalog: replay of the metadata log, opening of all partitions, clean close.
+
+use super::{
+    Catalog, DataDirError, Image, Topic, Writer,
+    data_dir::DataDir,
+    kafka_uuid,
+    producer_ids::ProducerIds,
+    records::{MetadataError, MetadataLog, MetadataRecord},
+    topic_settings::{self, Settings},
+};
+use crate::{clock::Clock, config::BrokerConfig, errors::RequestError, partition::Partition};
+use parking_lot::{Mutex, RwLock};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+use tifo_storage::{Log, LogConfig, StorageError, file_system::FileSystem};
+use uuid::Uuid;
+
+/// Most threads that open or close partitions.
+const MAX_THREADS: usize = 8;
+
+/// Why the catalog cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error("data directory: {0}")]
+    Storage(#[from] StorageError),
+    #[error("metadata log: {0}")]
+    Record(#[from] RequestError),
+}
+
+/// What the metadata log says, before any partition is opened.
+#[derive(Debug, Default)]
+struct Replayed {
+    cluster_id: Option<String>,
+    topics: BTreeMap<Uuid, Described>,
+    next_producer_id: i64,
+}
+
+#[derive(Debug)]
+struct Described {
+    name: Arc<str>,
+    partitions: i32,
+    settings: Settings,
+}
+
+impl Replayed {
+    fn replay(mut self, record: MetadataRecord) -> Self {
+        match record {
+            MetadataRecord::Cluster { id } => self.cluster_id = Some(id),
+            MetadataRecord::Topic { id, name, partitions, settings } => {
+                self.topics.insert(id, Described { name: name.into(), partitions, settings });
+            }
+            MetadataRecord::Partitions { id, count } => {
+                if let Some(topic) = self.topics.get_mut(&id) {
+                    topic.partitions = count;
+                }
+            }
+            MetadataRecord::TopicSettings { id, settings } => {
+                if let Some(topic) = self.topics.get_mut(&id) {
+                    topic.settings = settings;
+                }
+            }
+            MetadataRecord::TopicDeleted { id } => {
+                self.topics.remove(&id);
+            }
+            MetadataRecord::ProducerIds { next } => self.next_producer_id = self.next_producer_id.max(next),
+        }
+        self
+    }
+}
+
+impl Catalog {
+    /// Locks the data directory, replays what exists and opens every partition.
+    pub fn open(config: Arc<BrokerConfig>, clock: Clock, file_system: Arc<dyn FileSystem>) -> Result<Self, OpenError> {
+        let data = DataDir::open(&config.data_dir)?;
+        data.remove_leftovers()?;
+        let now_ms = clock.now_ms();
+        let (mut log, records) =
+            MetadataLog::open(file_system.clone(), &data.metadata_dir(), LogConfig::default(), now_ms)?;
+        let replayed = records.into_iter().fold(Replayed::default(), Replayed::replay);
+        let cluster_id = match replayed.cluster_id {
+            Some(id) => id,
+            None => first_start(&mut log, now_ms)?,
+        };
+        let opener = Opener { data: &data, file_system: &file_system, broker: &config.settings, now_ms };
+        let image = opener.open_all(replayed.topics);
+        let writer = Writer { log: Some(log), producer_ids: ProducerIds::starting_at(replayed.next_producer_id) };
+        Ok(Self { image: RwLock::new(image), writer: Mutex::new(writer), data, file_system, config, clock, cluster_id })
+    }
+
+    /// Closes every log cleanly; what is asked of the catalog afterwards fails.
+    pub fn close(&self) {
+        let mut writer = self.writer.lock();
+        let partitions: Vec<_> = self.topics().iter().flat_map(|topic| topic.partitions.clone()).collect();
+        in_threads(&partitions, |partition| {
+            if let Err(error) = partition.close() {
+                tracing::error!(topic = %partition.topic, partition = partition.index, %error, "log not closed cleanly");
+            }
+        });
+        if let Some(Err(error)) = writer.log.take().map(MetadataLog::close) {
+            tracing::error!(%error, "metadata log not closed cleanly");
+        }
+    }
+
+    /// Opens a partition of a topic that is being created or grows.
+    pub(super) fn open_partition(
+        &self,
+        name: &Arc<str>,
+        id: Uuid,
+        index: i32,
+        settings: &Settings,
+    ) -> Result<Arc<Partition>, RequestError> {
+        let opener = Opener {
+            data: &self.data,
+            file_system: &self.file_system,
+            broker: &self.config.settings,
+            now_ms: self.clock.now_ms(),
+        };
+        let config = topic_settings::log_config(settings, &self.config.settings);
+        let (log, _) = opener.open_log(name, id, index, config)?;
+        Ok(Arc::new(Partition::new(name.clone(), id, index, Some(log))))
+    }
+}
+
+fn first_start(log: &mut MetadataLog, now_ms: i64) -> Result<String, OpenError> {
+    let id = kafka_uuid::to_kafka_string(kafka_uuid::random());
+    log.append(&MetadataRecord::Cluster { id: id.clone() }, now_ms)?;
+    Ok(id)
+}
+
+struct Opener<'a> {
+    data: &'a DataDir,
+    file_system: &'a Arc<dyn FileSystem>,
+    broker: &'a Settings,
+    now_ms: i64,
+}
+
+impl Opener<'_> {
+    /// Opens all partitions in a few threads. One that cannot be opened is offline, the others go on.
+    fn open_all(&self, topics: BTreeMap<Uuid, Described>) -> Image {
+        let started = Instant::now();
+        let scanned = AtomicUsize::new(0);
+        let jobs: Vec<(Uuid, &Described, i32)> =
+            topics.iter().flat_map(|(id, topic)| (0..topic.partitions).map(move |index| (*id, topic, index))).collect();
+        let opened = in_threads(&jobs, |(id, topic, index)| {
+            let config = topic_settings::log_config(&topic.settings, self.broker);
+            let log = match self.open_log(&topic.name, *id, *index, config) {
+                Ok((log, bytes)) => {
+                    scanned.fetch_add(bytes, Ordering::Relaxed);
+                    Some(log)
+                }
+                Err(error) => {
+                    tracing::error!(topic = %topic.name, partition = index, %error, "partition is offline");
+                    None
+                }
+            };
+            Arc::new(Partition::new(topic.name.clone(), *id, *index, log))
+        });
+        let elapsed_ms = started.elapsed().as_millis();
+        tracing::info!(partitions = jobs.len(), scanned_bytes = scanned.into_inner(), %elapsed_ms, "partitions opened");
+        let mut opened = opened.into_iter();
+        let mut image = Image::default();
+        for (id, topic) in &topics {
+            let partitions = (0..topic.partitions).filter_map(|_| opened.next()).collect();
+            let (name, settings) = (topic.name.clone(), topic.settings.clone());
+            image.put(Arc::new(Topic { name, id: *id, partitions, settings }));
+        }
+        image
+    }
+
+    fn open_log(&self, topic: &str, id: Uuid, index: i32, config: LogConfig) -> Result<(Log, usize), StorageError> {
+        let dir = self.data.prepare_partition(topic, index, id)?;
+        let (log, recovered) = Log::open(self.file_system.clone(), &dir, config, self.now_ms)?;
+        if recovered.truncated_bytes > 0 {
+            let cut = recovered.truncated_bytes;
+            tracing::warn!(topic, partition = index, cut, "a torn tail was cut off after an unclean stop");
+        }
+        Ok((log, usize::try_from(recovered.scanned_bytes).unwrap_or(usize::MAX)))
+    }
+}
+
+/// Does `work` on every item, in a bounded number of threads; results in the items' order.
+fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(MAX_THREADS).min(items.len());
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            done.push((index, work(item)));
+        }
+    };
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
