@@ -1,1 +1,35 @@
 //! Windows over a raw topic, exactly once, inside the broker.
+//!
+//! The way of an event: `reader` (fetch) -> `event` (JSON to time and group) -> `engine` (windows, pure) -> `rows` (one
+//! batch with the `decision`) -> aggregate topic; what is not counted goes through `side_topics`. `recovery` reads
+//! the last decision after any stop. It reaches the log only through `tifo_broker::LogClient`.
+//!
+//! State is a function of (definition, raw topic): nothing is kept anywhere else. docs/aggregates.md describes the
+//! records.
+
+mod aggregator;
+mod committer;
+mod decision;
+mod definition;
+mod duration_text;
+mod engine;
+mod error;
+mod event;
+mod event_time;
+mod extract;
+mod group;
+mod meters;
+mod offset_ranges;
+mod pump;
+mod reader;
+mod recovery;
+mod rows;
+mod side_topics;
+mod source;
+mod status;
+
+pub use aggregator::Aggregator;
+pub use decision::{DECISION_HEADER, Decision, PartitionDecision, Totals};
+pub use definition::{Definition, DefinitionError, SideTopic, TimeSource, Window};
+pub use error::AggregatorError;
+pub use status::{PartitionStatus, State, Status, StatusHandle, WindowStatus};

@@ -1,0 +1,424 @@
+//! The working loop between a recovery and the next stop: fetch, count, close, write.
+//!
+//! One task per aggregate. It feeds the engine slice by slice, the partition with the lowest watermark first, and
+//! writes a decision whenever windows may close. It never waits while something can be processed, never retries
+//! an append (the log alone knows whether it was applied: recovery asks it), and loses nothing when it is dropped.
+
+use crate::{
+    AggregatorError, Definition,
+    committer::Committer,
+    decision::{DECISION_VERSION, Decision},
+    engine::{Engine, Event, Verdict},
+    event::{Bad, EventReader},
+    meters::Meters,
+    reader::{MAX_POLL, PartitionReader, Polled, Polls},
+    recovery::{MAX_DECOMPRESSED_BYTES, Restored},
+    rows::{RowBatch, RowFormat},
+    side_topics::SideTopics,
+    source::Source,
+    status::{State, StatusHandle},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tifo_broker::{ClientError, LogClient, clock::Clock};
+use tifo_storage::record_batch::{Record, RecordBatch};
+use tokio_util::sync::CancellationToken;
+
+/// Records processed before other work gets its turn.
+const SLICE_RECORDS: usize = 4_096;
+
+/// What the loop works with, apart from its state.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub definition: Arc<Definition>,
+    pub client: Arc<dyn LogClient>,
+    pub clock: Clock,
+    pub status: StatusHandle,
+    pub shutdown: CancellationToken,
+}
+
+#[derive(Debug)]
+pub struct Pump<'a> {
+    around: &'a Surroundings,
+    committer: &'a Committer,
+    engine: Engine,
+    events: EventReader,
+    readers: Vec<PartitionReader>,
+    polls: Polls,
+    sides: SideTopics,
+    format: RowFormat,
+    meters: Meters,
+    epoch: u64,
+    sequence: u64,
+    scanned_from: (i64, i64),
+}
+
+impl<'a> Pump<'a> {
+    pub fn new(around: &'a Surroundings, committer: &'a Committer, restored: Restored) -> Self {
+        let definition = &around.definition;
+        Self {
+            committer,
+            events: EventReader::new(definition),
+            readers: restored.high_watermarks.iter().map(|end| PartitionReader::new(*end)).collect(),
+            polls: Polls::new(Arc::clone(&around.client), definition.from.clone()),
+            sides: restored.sides,
+            format: RowFormat::new(definition),
+            meters: Meters::new(&definition.name, restored.engine.totals()),
+            engine: restored.engine,
+            epoch: restored.epoch,
+            sequence: restored.sequence,
+            scanned_from: restored.scanned_from,
+            around,
+        }
+    }
+
+    /// Runs until shutdown (Ok) or until an append fails: then recovery must look at what is in the log.
+    pub async fn run(&mut self) -> Result<(), AggregatorError> {
+        while !self.around.shutdown.is_cancelled() {
+            while let Some(polled) = self.polls.ready() {
+                self.accept(polled);
+            }
+            let progressed = self.process_slice();
+            self.close_windows().await?;
+            self.start_polls();
+            if progressed {
+                if self.sides.is_full() {
+                    self.sides.flush(&*self.around.client).await?;
+                }
+                tokio::task::yield_now().await;
+            } else {
+                self.sides.flush(&*self.around.client).await?;
+                self.show();
+                self.wait().await?;
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Sleeps until a poll answers or the wall clock closes a window.
+    async fn wait(&mut self) -> Result<(), AggregatorError> {
+        let until_deadline = match self.engine.idle_deadline_ms() {
+            Some(deadline_ms) => ms_from(self.around.clock.now_ms(), deadline_ms),
+            None => MAX_POLL,
+        };
+        tokio::select! {
+            () = self.around.shutdown.cancelled() => Ok(()),
+            () = tokio::time::sleep(until_deadline.min(MAX_POLL)) => self.find_partitions().await,
+            polled = self.polls.next() => {
+                self.accept(polled);
+                Ok(())
+            }
+        }
+    }
+
+    fn start_polls(&mut self) {
+        let now_ms = self.around.clock.now_ms();
+        let idle_close_ms = duration_ms(self.around.definition.idle_close);
+        for (partition, (reader, source)) in self.readers.iter_mut().zip(self.engine.sources()).enumerate() {
+            // A clock that was set back starts the time of quiet anew.
+            let since = reader.quiet_since_ms.filter(|since| *since <= now_ms).unwrap_or(now_ms);
+            let max_wait = match source.idle_since_ms {
+                Some(_) => MAX_POLL,
+                None => ms_from(now_ms, since.saturating_add(idle_close_ms)).min(MAX_POLL),
+            };
+            if !reader.has_data() {
+                reader.quiet_since_ms = Some(since);
+            }
+            self.polls.start(partition, reader, source.next, max_wait);
+        }
+    }
+
+    fn accept(&mut self, polled: Polled) {
+        let partition = polled.partition;
+        let Some(reader) = self.readers.get_mut(partition) else { return };
+        polled.settle(reader);
+        let accepted = polled.result.and_then(|fetched| reader.accept(fetched));
+        match accepted {
+            Ok(true) => {
+                reader.quiet_since_ms = None;
+                self.engine.set_active(partition);
+            }
+            Ok(false) => self.note_quiet(partition),
+            Err(error) => self.note_failure(partition, error),
+        }
+    }
+
+    /// A poll came back empty: idle if that has been so for long enough, and only at the log's end.
+    fn note_quiet(&mut self, partition: usize) {
+        let (Some(reader), Some(source)) = (self.readers.get_mut(partition), self.engine.sources().get(partition))
+        else {
+            return;
+        };
+        let now_ms = self.around.clock.now_ms();
+        let idle_close_ms = duration_ms(self.around.definition.idle_close);
+        match reader.quiet_since_ms {
+            _ if source.next < reader.high_watermark => reader.quiet_since_ms = None,
+            Some(since) if source.idle_since_ms.is_none() && now_ms.saturating_sub(since) >= idle_close_ms => {
+                self.engine.set_idle(partition, since);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_failure(&mut self, partition: usize, error: ClientError) {
+        let Some(reader) = self.readers.get_mut(partition) else { return };
+        reader.quiet_since_ms = None;
+        let topic = &self.around.definition.from;
+        if let ClientError::OffsetOutOfRange { offset, start, end, .. } = error {
+            tracing::warn!(topic, partition, offset, start, end, "the raw topic no longer holds the offset to be read");
+            if offset < start {
+                self.engine.skip_to(partition, start);
+            } else {
+                self.engine.begin_again(partition, start);
+            }
+            reader.high_watermark = end;
+            return;
+        }
+        reader.back_off();
+        if !matches!(error, ClientError::Unavailable(_)) {
+            tracing::error!(topic, partition, %error, "fetch failed");
+        }
+        self.around.status.update(|status| status.error = Some(error.to_string()));
+    }
+
+    /// Processes one slice of the partition that is furthest behind; false if nothing could be processed.
+    fn process_slice(&mut self) -> bool {
+        let mut ready: Vec<(Option<i64>, usize)> = self
+            .readers
+            .iter()
+            .zip(self.engine.sources())
+            .enumerate()
+            .filter(|(_, (reader, _))| reader.has_data())
+            .map(|(partition, (_, source))| (source.watermark, partition))
+            .collect();
+        ready.sort_unstable();
+        let furthest_behind = self.furthest_behind();
+        ready.into_iter().any(|(watermark, partition)| {
+            let ahead = furthest_behind.is_some_and(|behind| self.runs_ahead(watermark, behind));
+            !ahead && self.process_partition(partition)
+        })
+    }
+
+    /// The lowest watermark of partitions whose next data is still on its way.
+    fn furthest_behind(&self) -> Option<Option<i64>> {
+        let readers = self.readers.iter().zip(self.engine.sources());
+        readers
+            .filter(|(reader, source)| !reader.has_data() && reader.lags(source.next))
+            .map(|(_, source)| source.watermark)
+            .min()
+    }
+
+    /// Reading on here would only pile up windows that the partition behind must close first.
+    fn runs_ahead(&self, watermark: Option<i64>, behind: Option<i64>) -> bool {
+        let rules = self.engine.rules();
+        match (watermark, behind) {
+            (Some(watermark), Some(behind)) => watermark - behind > rules.window_ms + rules.grace_ms,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// Up to a slice of records of one batch; false if it may not go on.
+    fn process_partition(&mut self, partition: usize) -> bool {
+        if !self.readers.get(partition).is_some_and(PartitionReader::has_records) {
+            return self.open_batch(partition);
+        }
+        let started = Instant::now();
+        let Some(reader) = self.readers.get_mut(partition) else { return false };
+        let mut counter =
+            SliceCounter { engine: &mut self.engine, events: &mut self.events, sides: &mut self.sides, partition };
+        let slice = reader.records().iter().take(SLICE_RECORDS);
+        let done = slice.take_while(|record| counter.take(record)).count();
+        reader.advance(done);
+        if !reader.has_records() {
+            let end = reader.finish_batch();
+            self.engine.advance_to(partition, end);
+        }
+        self.meters.parsed(done, started.elapsed());
+        done > 0
+    }
+
+    /// Opens the next batch; one that cannot be opened goes to the bad topic as a whole.
+    fn open_batch(&mut self, partition: usize) -> bool {
+        let Some(reader) = self.readers.get_mut(partition) else { return false };
+        let Some(batch) = reader.next_batch() else { return false };
+        let next = self.engine.sources().get(partition).map_or(0, |source| source.next);
+        let end = batch.header.base_offset + i64::from(batch.header.last_offset_delta) + 1;
+        if end <= next || batch.is_control() {
+            self.engine.advance_to(partition, end);
+            return true;
+        }
+        match batch.check_crc().and_then(|()| batch.records(MAX_DECOMPRESSED_BYTES)) {
+            Ok(records) => {
+                reader.open(records, next, end);
+                if !reader.has_records() {
+                    self.engine.advance_to(partition, end);
+                }
+            }
+            Err(error) => self.refuse_batch(partition, &batch, end, &error.0),
+        }
+        true
+    }
+
+    fn refuse_batch(&mut self, partition: usize, batch: &RecordBatch, end: i64, error: &str) {
+        let (offset, count) = (batch.header.base_offset, batch.header.record_count);
+        tracing::error!(
+            topic = self.around.definition.from,
+            partition,
+            offset,
+            count,
+            error,
+            "record batch is damaged"
+        );
+        let records = u64::try_from(count).unwrap_or(0);
+        if self.engine.observe_bad_batch(partition, offset, end, records) == Verdict::Bad {
+            let record = Record { offset, timestamp_ms: batch.header.max_timestamp, ..Record::default() };
+            let bad = Bad { reason: "damaged_batch", detail: format!("{count} records: {error}") };
+            self.sides.push_bad(partition, &record, &bad);
+        }
+    }
+
+    /// Writes every window that may close, in as few batches as their size allows.
+    async fn close_windows(&mut self) -> Result<(), AggregatorError> {
+        while self.may_close().await? {
+            let now_ms = self.around.clock.now_ms();
+            let mut rows = RowBatch::new();
+            while let Some(end) = self.engine.closable(now_ms).filter(|_| !rows.is_full()) {
+                rows.push(&self.format, &self.engine.close(end));
+            }
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.decide(rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks again before something final is done: a new partition, or a record that came just now, counts.
+    async fn may_close(&mut self) -> Result<bool, AggregatorError> {
+        if self.engine.closable(self.around.clock.now_ms()).is_none() {
+            return Ok(false);
+        }
+        self.find_partitions().await?;
+        if self.engine.is_all_idle() {
+            self.look_for_news().await?;
+        }
+        Ok(self.engine.closable(self.around.clock.now_ms()).is_some())
+    }
+
+    async fn look_for_news(&mut self) -> Result<(), AggregatorError> {
+        for partition in 0..self.readers.len() {
+            let Ok(number) = i32::try_from(partition) else { continue };
+            let (_, end) = self.around.client.offsets(&self.around.definition.from, number).await?;
+            let next = self.engine.sources().get(partition).map_or(0, |source| source.next);
+            if let Some(reader) = self.readers.get_mut(partition)
+                && end > next
+            {
+                reader.high_watermark = end;
+                reader.quiet_since_ms = None;
+                self.engine.set_active(partition);
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_partitions(&mut self) -> Result<(), AggregatorError> {
+        let topic = &self.around.definition.from;
+        let count = usize::try_from(self.around.client.partitions(topic).await?).unwrap_or(0);
+        for partition in self.readers.len()..count {
+            let number = i32::try_from(partition).unwrap_or(i32::MAX);
+            let (start, end) = self.around.client.offsets(topic, number).await?;
+            tracing::info!(topic, partition, "new partition");
+            self.engine.add_source(Source::starting_at(start));
+            self.readers.push(PartitionReader::new(end));
+        }
+        Ok(())
+    }
+
+    async fn decide(&mut self, rows: RowBatch) -> Result<(), AggregatorError> {
+        let client = &*self.around.client;
+        self.sides.flush(client).await?;
+        self.sequence += 1;
+        let decision = self.decision();
+        let (window_ends, count) = (rows.window_ends.clone(), rows.rows);
+        client.append(&self.around.definition.into, 0, rows.build(&decision)).await?;
+        self.meters.closed(&window_ends, count, self.around.clock.now_ms());
+        self.around.status.update(|status| status.decisions = decision.sequence);
+        let offsets = decision.partitions.iter().map(|source| (source.partition, source.next)).collect();
+        self.committer.commit(offsets);
+        Ok(())
+    }
+
+    fn decision(&self) -> Decision {
+        let (late_end, bad_end) = if self.engine.awaits_written() { self.scanned_from } else { self.sides.ends() };
+        Decision {
+            version: DECISION_VERSION,
+            aggregate: self.around.definition.name.clone(),
+            epoch: self.epoch,
+            sequence: self.sequence,
+            fingerprint: self.around.definition.fingerprint(),
+            closed_until: self.engine.closed_until(),
+            partitions: self.engine.partition_decisions(),
+            late_end,
+            bad_end,
+            totals: self.engine.totals(),
+        }
+    }
+
+    fn show(&mut self) {
+        self.meters.show(self.engine.totals(), self.engine.sources(), &self.readers);
+        self.around.status.update(|status| {
+            status.state = State::Running;
+            status.epoch = self.epoch;
+            status.decisions = self.sequence;
+            status.show(&self.engine, &self.readers);
+        });
+    }
+}
+
+/// Takes the records of one partition one by one.
+struct SliceCounter<'p> {
+    engine: &'p mut Engine,
+    events: &'p mut EventReader,
+    sides: &'p mut SideTopics,
+    partition: usize,
+}
+
+impl SliceCounter<'_> {
+    /// False: not now.
+    fn take(&mut self, record: &Record) -> bool {
+        match self.events.read(record) {
+            Ok(time_ms) => self.count(record, time_ms),
+            Err(bad) => {
+                if self.engine.observe_bad(self.partition, record.offset) == Verdict::Bad {
+                    self.sides.push_bad(self.partition, record, &bad);
+                }
+                true
+            }
+        }
+    }
+
+    fn count(&mut self, record: &Record, time_ms: i64) -> bool {
+        let group = self.events.group();
+        let event = Event { offset: record.offset, time_ms, record_timestamp_ms: record.timestamp_ms, group };
+        match self.engine.observe(self.partition, &event) {
+            Verdict::Late(reason) => {
+                self.sides.push_late(self.partition, record, time_ms, reason, self.engine.rules());
+                true
+            }
+            verdict => verdict != Verdict::Blocked,
+        }
+    }
+}
+
+fn duration_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// From now until then; at least 1 ms, so that a clock that stands still is not asked in a busy loop.
+fn ms_from(now_ms: i64, then_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(then_ms.saturating_sub(now_ms)).unwrap_or(0).max(1))
+}

@@ -1,0 +1,224 @@
+//! After any stop: finds the last decision in the aggregate topic and what the late and bad topics hold since.
+//!
+//! Reads only. The search walks back from the end of the aggregate topic in steps that double, so a decision in the
+//! last batch costs one fetch; foreign records without our header are passed over. It ends at the log start, never
+//! earlier: to miss a decision would mean to count twice.
+
+use crate::{
+    AggregatorError, Definition,
+    decision::{DECISION_HEADER, Decision, PartitionDecision},
+    engine::{Engine, Rules},
+    offset_ranges::OffsetRanges,
+    side_topics::{Origin, SideTopics},
+    source::Source,
+};
+use std::{collections::BTreeMap, time::Duration};
+use tifo_broker::LogClient;
+use tifo_storage::record_batch::{Record, batches};
+
+/// Bytes of one fetch while searching.
+const SCAN_BYTES: usize = 1 << 20;
+/// Longest step back, in offsets.
+const MAX_STEP: i64 = 1 << 16;
+/// Cap on what one batch of our own topics may decompress to.
+pub const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
+
+/// Where to go on.
+#[derive(Debug)]
+pub struct Restored {
+    pub engine: Engine,
+    pub sides: SideTopics,
+    /// High watermark of each source partition.
+    pub high_watermarks: Vec<i64>,
+    pub epoch: u64,
+    pub sequence: u64,
+    /// Where the scan of the late and bad topic began: still valid until everything found there is passed again.
+    pub scanned_from: (i64, i64),
+}
+
+/// Offsets in a side topic by source partition.
+type Written = BTreeMap<i32, OffsetRanges>;
+
+pub async fn recover(client: &dyn LogClient, definition: &Definition) -> Result<Restored, AggregatorError> {
+    let decision = find_last_decision(client, definition).await?;
+    if let Some(decision) = &decision {
+        check_unchanged(definition, decision)?;
+    }
+    let from = decision.as_ref().map_or((0, 0), |decision| (decision.late_end, decision.bad_end));
+    let (late, late_end) = written_since(client, definition, &definition.late_topic(), from.0).await?;
+    let (bad, bad_end) = written_since(client, definition, &definition.bad_topic(), from.1).await?;
+    let sides = SideTopics::new(definition, late_end, bad_end);
+    let rules = Rules::new(definition);
+    let engine = decision.as_ref().map_or_else(|| Engine::new(rules), |decision| Engine::restore(rules, decision));
+    let (epoch, sequence) = decision.as_ref().map_or((1, 0), |decision| (decision.epoch + 1, decision.sequence));
+    let mut restored = Restored { engine, sides, high_watermarks: Vec::new(), epoch, sequence, scanned_from: from };
+    add_sources(client, definition, decision.as_ref(), Sides { late, bad }, &mut restored).await?;
+    Ok(restored)
+}
+
+fn check_unchanged(definition: &Definition, decision: &Decision) -> Result<(), AggregatorError> {
+    let now = definition.fingerprint();
+    if decision.fingerprint == now {
+        return Ok(());
+    }
+    Err(AggregatorError::Changed { topic: definition.into.clone(), written: decision.fingerprint.clone(), now })
+}
+
+async fn find_last_decision(
+    client: &dyn LogClient,
+    definition: &Definition,
+) -> Result<Option<Decision>, AggregatorError> {
+    let (start, mut end) = client.offsets(&definition.into, 0).await?;
+    let mut step = 1;
+    while end > start {
+        let from = (end - step).max(start);
+        let found = last_decision_between(client, definition, from, end).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        (end, step) = (from, (step * 2).min(MAX_STEP));
+    }
+    Ok(None)
+}
+
+async fn last_decision_between(
+    client: &dyn LogClient,
+    definition: &Definition,
+    from: i64,
+    end: i64,
+) -> Result<Option<Decision>, AggregatorError> {
+    let mut last = None;
+    let unreadable = |source| AggregatorError::Decision(definition.into.clone(), source);
+    scan(client, &definition.into, from, end, |record| {
+        for (_, value) in record.headers.iter().filter(|(name, _)| name.as_ref() == DECISION_HEADER) {
+            let json = value.as_deref().unwrap_or_default();
+            let decision = Decision::from_json(json, &definition.name).map_err(unreadable)?;
+            last = decision.or(last.take());
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(last)
+}
+
+/// Hands over every record of partition 0 from the batch that holds `from` up to `end`.
+async fn scan(
+    client: &dyn LogClient,
+    topic: &str,
+    from: i64,
+    end: i64,
+    mut take: impl FnMut(&Record) -> Result<(), AggregatorError>,
+) -> Result<(), AggregatorError> {
+    let mut position = from;
+    while position < end {
+        let fetched = client.fetch(topic, 0, position, SCAN_BYTES, Duration::ZERO).await?;
+        let before = position;
+        for batch in batches(fetched.batches) {
+            let unreadable = |source| AggregatorError::Batch { topic: topic.to_owned(), source };
+            let batch = batch.map_err(unreadable)?;
+            position = batch.header.base_offset + i64::from(batch.header.last_offset_delta) + 1;
+            if !batch.is_control() {
+                batch.records(MAX_DECOMPRESSED_BYTES).map_err(unreadable)?.iter().try_for_each(&mut take)?;
+            }
+        }
+        if position <= before {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What of our source is in a side topic from `from` on, and where the topic ends.
+async fn written_since(
+    client: &dyn LogClient,
+    definition: &Definition,
+    topic: &str,
+    from: i64,
+) -> Result<(Written, i64), AggregatorError> {
+    let (start, end) = client.offsets(topic, 0).await?;
+    let mut written = Written::new();
+    scan(client, topic, from.max(start), end, |record| {
+        if let Some(origin) = Origin::read(record, definition) {
+            written.entry(origin.partition).or_default().insert(origin.offset);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok((written, end))
+}
+
+struct Sides {
+    late: Written,
+    bad: Written,
+}
+
+async fn add_sources(
+    client: &dyn LogClient,
+    definition: &Definition,
+    decision: Option<&Decision>,
+    mut sides: Sides,
+    restored: &mut Restored,
+) -> Result<(), AggregatorError> {
+    let committed = match decision {
+        Some(_) => BTreeMap::new(),
+        None => committed_before(client, definition).await?,
+    };
+    for partition in 0..client.partitions(&definition.from).await? {
+        let (start, end) = client.offsets(&definition.from, partition).await?;
+        let known = decision.and_then(|decision| decision.partitions.iter().find(|known| known.partition == partition));
+        let begin = committed.get(&partition).map_or(start, |offset| (*offset).clamp(start, end));
+        let from = known.map_or_else(|| beginning(partition, begin), |known| fit(known, start, end));
+        let late = sides.late.remove(&partition).unwrap_or_default();
+        let bad = sides.bad.remove(&partition).unwrap_or_default();
+        let index = restored.engine.add_source(Source::restored(&from, late, bad));
+        restored.engine.skip_to(index, start);
+        restored.high_watermarks.push(end);
+    }
+    Ok(())
+}
+
+/// The committed offsets matter only when retention has taken every decision: to begin at the log start would then
+/// count windows again that were closed long ago.
+async fn committed_before(
+    client: &dyn LogClient,
+    definition: &Definition,
+) -> Result<BTreeMap<i32, i64>, AggregatorError> {
+    let (_, end) = client.offsets(&definition.into, 0).await?;
+    if end == 0 {
+        return Ok(BTreeMap::new());
+    }
+    let committed = client.committed(&definition.consumer_group(), &definition.from).await?;
+    if !committed.is_empty() {
+        tracing::warn!(
+            aggregate = definition.name,
+            "no decision is left in {}: going on from the committed offsets",
+            definition.into
+        );
+    }
+    Ok(committed)
+}
+
+fn beginning(partition: i32, offset: i64) -> PartitionDecision {
+    PartitionDecision { partition, next: offset, watermark: None, resume: offset, resume_watermark: None, idle: false }
+}
+
+/// The log may have lost its tail in a power cut (it was only acknowledged in memory): what comes now is new.
+fn fit(known: &PartitionDecision, start: i64, end: i64) -> PartitionDecision {
+    if known.next > end {
+        tracing::warn!(
+            partition = known.partition,
+            next = known.next,
+            end,
+            "the raw topic ends before what was counted"
+        );
+    }
+    if known.resume < start {
+        tracing::warn!(
+            partition = known.partition,
+            resume = known.resume,
+            start,
+            "retention took events of open windows"
+        );
+    }
+    PartitionDecision { next: known.next.min(end), resume: known.resume.min(end), ..*known }
+}

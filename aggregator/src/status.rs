@@ -1,0 +1,118 @@
+//! What can be seen of a running aggregator from outside: a snapshot that the task renews whenever it pauses.
+
+use crate::{
+    decision::Totals,
+    engine::{Engine, OpenWindowSummary},
+    reader::PartitionReader,
+};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Open windows listed; more are only counted.
+pub const MAX_LISTED_WINDOWS: usize = 100;
+
+/// A snapshot of one aggregator.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub name: String,
+    pub state: State,
+    /// What went wrong last, if it has not been mended since.
+    pub error: Option<String>,
+    pub partitions: Vec<PartitionStatus>,
+    /// Records that are in the raw topic but not yet processed.
+    pub lag: i64,
+    pub open_window_count: usize,
+    /// The oldest [`MAX_LISTED_WINDOWS`].
+    pub open_windows: Vec<WindowStatus>,
+    /// Windows that end here or earlier are closed; null before the first.
+    pub closed_until: Option<i64>,
+    pub counted: u64,
+    pub late: u64,
+    pub bad: u64,
+    pub clipped: u64,
+    pub skipped: u64,
+    /// Since the aggregate began.
+    pub decisions: u64,
+    pub epoch: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    #[default]
+    Recovering,
+    Running,
+    /// Waiting before the next attempt; `error` says why.
+    Failed,
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionStatus {
+    pub partition: usize,
+    pub watermark: Option<i64>,
+    pub next_offset: i64,
+    pub high_watermark: i64,
+    pub lag: i64,
+    pub idle: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WindowStatus {
+    pub window_start: i64,
+    pub window_end: i64,
+    pub count: u64,
+}
+
+impl From<OpenWindowSummary> for WindowStatus {
+    fn from(window: OpenWindowSummary) -> Self {
+        Self { window_start: window.start, window_end: window.end, count: window.count }
+    }
+}
+
+impl Status {
+    pub fn show(&mut self, engine: &Engine, readers: &[PartitionReader]) {
+        self.partitions = engine
+            .sources()
+            .iter()
+            .zip(readers)
+            .enumerate()
+            .map(|(partition, (source, reader))| PartitionStatus {
+                partition,
+                watermark: source.watermark,
+                next_offset: source.next,
+                high_watermark: reader.high_watermark,
+                lag: (reader.high_watermark - source.next).max(0),
+                idle: source.idle_since_ms.is_some(),
+            })
+            .collect();
+        self.lag = self.partitions.iter().map(|partition| partition.lag).sum();
+        self.open_window_count = engine.open_window_count();
+        self.open_windows = engine.open_windows().take(MAX_LISTED_WINDOWS).map(WindowStatus::from).collect();
+        self.closed_until = Some(engine.closed_until()).filter(|until| *until > i64::MIN);
+        self.show_totals(engine.totals());
+    }
+
+    fn show_totals(&mut self, totals: Totals) {
+        self.counted = totals.counted;
+        self.late = totals.late;
+        self.bad = totals.bad;
+        self.clipped = totals.clipped;
+        self.skipped = totals.skipped;
+    }
+}
+
+/// The place where the task leaves its status; cheap to clone and to read at any time.
+#[derive(Debug, Clone, Default)]
+pub struct StatusHandle(Arc<Mutex<Status>>);
+
+impl StatusHandle {
+    pub fn status(&self) -> Status {
+        self.0.lock().clone()
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock());
+    }
+}
