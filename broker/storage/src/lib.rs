@@ -4,10 +4,30 @@
 //! The caller serialises writers: one `&mut Log` at a time. Readers take a [`LogSlice`] under the caller's
 //! lock and read from the file after releasing it; a slice keeps its segment's file open.
 
+mod checkpoint;
+mod compression;
 mod error;
 pub mod file_system;
+mod header_walk;
+mod index_file;
+mod leader_epochs;
 mod log;
+mod offset_index;
+mod partition_metadata;
+mod producer_state;
 pub mod record_batch;
+mod recovery;
+mod segment;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
+mod time_index;
 
 pub use error::StorageError;
-pub use log::{AppendError, Appended, Log, LogConfig, LogSlice, Origin, Recovered, TimestampAndOffset};
+pub use log::{
+    AppendError, Appended, DELETE_SUFFIX, Log, LogConfig, LogSlice, Origin, Recovered, TimestampAndOffset,
+    remove_deleted,
+};
+pub use partition_metadata::{
+    read_partition_metadata, topic_id_from_string, topic_id_to_string, write_partition_metadata,
+};

@@ -1,0 +1,177 @@
+//! Appending: offsets, rolling, one vectored write.
+//!
+//! The body of a batch is written as it came. Only its first 16 bytes (base offset, length, leader epoch) are replaced, which
+//! no CRC covers; with `message.timestamp.type=LogAppendTime` the rest of the header too, with a new CRC.
+
+use super::{AppendError, Appended, Log, Origin, validation};
+use crate::{
+    StorageError,
+    file_system::{bytes, io_error},
+    producer_state::EXPIRY_CHECK_INTERVAL_MS,
+    record_batch::{BatchHeader, HEADER_LENGTH, PATCHED_PREFIX, RecordBatch},
+    segment::Segment,
+};
+use bytes::Bytes;
+use std::io::IoSlice;
+
+/// A batch, ready to be written: the new front, then the client's bytes from `front_length` on.
+struct Placed<'a> {
+    header: BatchHeader,
+    front: [u8; HEADER_LENGTH],
+    front_length: usize,
+    body: &'a [u8],
+}
+
+impl Log {
+    /// Appends one or more whole v2 batches as they came, giving them offsets and `leader_epoch`.
+    pub fn append(
+        &mut self,
+        batches: &Bytes,
+        origin: Origin,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        self.check_online()?;
+        let batches = validation::validate(batches, origin, &self.config, now_ms)?;
+        self.expire_producers(now_ms);
+        if let Some(duplicate) = self.check_producers(&batches, origin, now_ms)? {
+            return Ok(duplicate);
+        }
+        let placed = self.place(&batches, leader_epoch, now_ms);
+        self.roll_if_due(&placed, now_ms)?;
+        self.note_leader_epoch(leader_epoch)?;
+        self.write(&placed)?;
+        Ok(self.take_in(&placed, now_ms))
+    }
+
+    fn expire_producers(&mut self, now_ms: i64) {
+        if now_ms.saturating_sub(self.producers_checked_ms) >= EXPIRY_CHECK_INTERVAL_MS {
+            self.producers_checked_ms = now_ms;
+            self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
+        }
+    }
+
+    /// The earlier outcome, if the batch was appended before. A client sends one batch at a time, so the first decides.
+    fn check_producers(
+        &self,
+        batches: &[RecordBatch],
+        origin: Origin,
+        now_ms: i64,
+    ) -> Result<Option<Appended>, AppendError> {
+        for batch in batches.iter().filter(|batch| batch.header.has_producer_id()) {
+            if let Some(earlier) = self.producers.check(&batch.header, origin)? {
+                return Ok(Some(Appended {
+                    base_offset: earlier.base_offset(),
+                    last_offset: earlier.last_offset,
+                    log_append_time_ms: self.append_time(now_ms).map_or(-1, |_| earlier.timestamp_ms),
+                    log_start_offset: self.log_start_offset,
+                    duplicate: true,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn append_time(&self, now_ms: i64) -> Option<i64> {
+        self.config.log_append_time.then_some(now_ms)
+    }
+
+    fn place<'a>(&self, batches: &'a [RecordBatch], leader_epoch: i32, now_ms: i64) -> Vec<Placed<'a>> {
+        let mut next_offset = self.log_end_offset;
+        let mut placed = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let header = BatchHeader { base_offset: next_offset, partition_leader_epoch: leader_epoch, ..batch.header };
+            next_offset = header.last_offset() + 1;
+            placed.push(Placed::new(header, &batch.bytes, self.append_time(now_ms)));
+        }
+        placed
+    }
+
+    fn roll_if_due(&mut self, placed: &[Placed<'_>], now_ms: i64) -> Result<(), AppendError> {
+        if self.roll_is_due(placed, now_ms)? {
+            self.roll(now_ms)?;
+        }
+        Ok(())
+    }
+
+    fn roll_is_due(&mut self, placed: &[Placed<'_>], now_ms: i64) -> Result<bool, StorageError> {
+        let size = self.active.size();
+        let Some(last) = placed.last().filter(|_| size > 0) else { return Ok(false) };
+        let incoming: u64 = placed.iter().map(|batch| bytes(batch.header.size())).sum();
+        let limit = u64::from(self.config.segment_bytes).min(u64::from(i32::MAX.cast_unsigned()));
+        if size + incoming > limit || !self.active.has_room(last.header.last_offset()) {
+            return Ok(true);
+        }
+        let newest = placed.iter().map(|batch| batch.header.max_timestamp).max().unwrap_or(-1);
+        let waited = match self.active.first_timestamp()? {
+            Some(first) if first >= 0 && newest >= 0 => newest.saturating_sub(first),
+            _ => now_ms.saturating_sub(self.active_since_ms),
+        };
+        Ok(waited > self.config.segment_ms)
+    }
+
+    /// Seals the active segment, on stable storage, and begins a new one.
+    pub(super) fn roll(&mut self, now_ms: i64) -> Result<(), StorageError> {
+        self.flush()?;
+        self.active.seal()?;
+        let interval = self.config.index_interval_bytes;
+        let next = Segment::create(self.file_system.clone(), &self.dir, self.log_end_offset, interval)?;
+        self.file_system.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
+        self.sealed.push(std::mem::replace(&mut self.active, next));
+        self.active_since_ms = now_ms;
+        self.dirty = true;
+        self.checkpoint()
+    }
+
+    fn note_leader_epoch(&mut self, leader_epoch: i32) -> Result<(), StorageError> {
+        let before = self.leader_epochs.clone();
+        if !self.leader_epochs.assign(leader_epoch, self.log_end_offset) {
+            return Ok(());
+        }
+        self.write_leader_epochs().inspect_err(|_| self.leader_epochs = before)
+    }
+
+    fn write(&mut self, placed: &[Placed<'_>]) -> Result<(), StorageError> {
+        let mut slices: Vec<IoSlice<'_>> =
+            placed.iter().flat_map(|batch| [batch.front(), batch.body]).map(IoSlice::new).collect();
+        let headers: Vec<BatchHeader> = placed.iter().map(|batch| batch.header).collect();
+        self.dirty = true;
+        self.active.append(&mut slices, &headers).map_err(|failed| {
+            if !failed.undone {
+                self.offline = Some(format!("a write that could not be undone: {}", failed.error));
+            }
+            failed.error
+        })
+    }
+
+    /// The batches are in the file: now they are part of the log.
+    fn take_in(&mut self, placed: &[Placed<'_>], now_ms: i64) -> Appended {
+        let base_offset = self.log_end_offset;
+        for batch in placed {
+            self.producers.record(&batch.header, now_ms);
+            self.log_end_offset = batch.header.last_offset() + 1;
+        }
+        Appended {
+            base_offset,
+            last_offset: self.log_end_offset - 1,
+            log_append_time_ms: self.append_time(now_ms).unwrap_or(-1),
+            log_start_offset: self.log_start_offset,
+            duplicate: false,
+        }
+    }
+}
+
+impl<'a> Placed<'a> {
+    fn new(header: BatchHeader, batch: &'a [u8], append_time: Option<i64>) -> Self {
+        let (header, front_length) = match append_time {
+            None => (header, PATCHED_PREFIX),
+            Some(now_ms) => (header.with_log_append_time(now_ms, batch), HEADER_LENGTH),
+        };
+        let body = batch.get(front_length..).unwrap_or_default();
+        Self { header, front: header.encode(), front_length, body }
+    }
+
+    fn front(&self) -> &[u8] {
+        self.front.get(..self.front_length).unwrap_or_default()
+    }
+}

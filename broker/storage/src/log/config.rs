@@ -1,0 +1,40 @@
+//! The settings a log acts on.
+
+/// Kafka's topic settings, as far as the log acts on them. Kafka's names and units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogConfig {
+    pub segment_bytes: u32,
+    pub segment_ms: i64,
+    pub index_interval_bytes: u32,
+    pub max_message_bytes: u32,
+    /// `message.timestamp.type=LogAppendTime`: the log writes its own clock into each batch.
+    pub log_append_time: bool,
+    /// `cleanup.policy` holds `compact`: a record without key is refused.
+    pub compacted: bool,
+    /// Cap on what one batch may decompress to (`max.decompressed.message.bytes`, Tifo's own setting).
+    pub max_decompressed_message_bytes: usize,
+    /// `message.timestamp.before.max.ms`: how far behind the broker's clock a client's timestamp may lie.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far ahead of the broker's clock a client's timestamp may lie.
+    pub timestamp_after_max_ms: i64,
+    /// `producer.id.expiration.ms`: an idempotent producer silent for so long is forgotten.
+    pub producer_id_expiration_ms: i64,
+}
+
+/// Kafka's defaults.
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3_600_000,
+            index_interval_bytes: 4096,
+            max_message_bytes: 1_048_588,
+            log_append_time: false,
+            compacted: false,
+            max_decompressed_message_bytes: 128 << 20,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
+            producer_id_expiration_ms: 24 * 3_600_000,
+        }
+    }
+}

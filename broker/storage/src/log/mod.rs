@@ -1,0 +1,217 @@
+//! One partition's log: a chain of segments, the last of which is written.
+//!
+//! `Partition::append` comes here with whole batches, `Partition::read` with an offset. The log gives offsets, decides when
+//! to roll, and says what is durable. It must never leave a hole: after a write that cannot be undone, or a failed
+//! fsync, it is offline for writing until it is opened again.
+
+mod append;
+mod config;
+mod outcome;
+mod read;
+mod slice;
+#[cfg(test)]
+mod tests;
+mod time_search;
+mod validation;
+
+pub use config::LogConfig;
+pub use outcome::{AppendError, Appended, Origin};
+pub use slice::LogSlice;
+
+use crate::{
+    StorageError,
+    checkpoint::{self, Checkpoint},
+    file_system::{FileSystem, io_error, remove_if_there, write_atomically},
+    leader_epochs::{self, LeaderEpochs},
+    producer_state::ProducerStates,
+    recovery,
+    segment::{Segment, file_name},
+};
+use read::ReadCursors;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Answer to a search by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampAndOffset {
+    pub timestamp_ms: i64,
+    pub offset: i64,
+    pub leader_epoch: i32,
+}
+
+/// What opening a log had to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    pub segments: usize,
+    /// Bytes scanned because the last stop was not clean.
+    pub scanned_bytes: u64,
+    /// Bytes cut off behind the last whole batch.
+    pub truncated_bytes: u64,
+}
+
+/// One partition's log.
+#[derive(Debug)]
+pub struct Log {
+    file_system: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    config: LogConfig,
+    log_start_offset: i64,
+    log_end_offset: i64,
+    /// Oldest first; all before `active`.
+    sealed: Vec<Segment>,
+    active: Segment,
+    /// When the active segment was begun, for batches without a timestamp.
+    active_since_ms: i64,
+    leader_epochs: LeaderEpochs,
+    producers: ProducerStates,
+    producers_checked_ms: i64,
+    cursors: ReadCursors,
+    /// Offset of the snapshot that belongs to the last checkpoint.
+    snapshot_offset: Option<i64>,
+    /// Something is behind the last checkpoint.
+    dirty: bool,
+    /// Why nothing may be written any more.
+    offline: Option<String>,
+}
+
+impl Log {
+    /// Opens the log in `dir` (created if missing); after an unclean stop scans from the last known good point
+    /// and cuts a torn tail. `now_ms` is the broker's clock, ms since the epoch.
+    pub fn open(
+        file_system: Arc<dyn FileSystem>,
+        dir: &Path,
+        config: LogConfig,
+        now_ms: i64,
+    ) -> Result<(Log, Recovered), StorageError> {
+        let found = recovery::open(file_system.clone(), dir, &config, now_ms)?;
+        let log = Log {
+            file_system,
+            dir: dir.into(),
+            config,
+            log_start_offset: found.log_start_offset,
+            log_end_offset: found.log_end_offset,
+            sealed: found.sealed,
+            active: found.active,
+            active_since_ms: now_ms,
+            leader_epochs: found.leader_epochs,
+            producers: found.producers,
+            producers_checked_ms: now_ms,
+            cursors: ReadCursors::default(),
+            snapshot_offset: found.snapshot_offset,
+            dirty: found.recovered.scanned_bytes > 0 || found.recovered.truncated_bytes > 0,
+            offline: None,
+        };
+        Ok((log, found.recovered))
+    }
+
+    pub fn log_start_offset(&self) -> i64 {
+        self.log_start_offset
+    }
+
+    pub fn log_end_offset(&self) -> i64 {
+        self.log_end_offset
+    }
+
+    /// Size of all segments in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.active.size() + self.sealed.iter().map(Segment::size).sum::<u64>()
+    }
+
+    /// New settings; they hold from the next append on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// The largest leader epoch not above `leader_epoch`, and the offset at which it ends; None if there is none.
+    pub fn end_offset_for_leader_epoch(&self, leader_epoch: i32) -> Option<(i32, i64)> {
+        self.leader_epochs.end_offset_for(leader_epoch, self.log_end_offset)
+    }
+
+    /// Everything to stable storage (fdatasync).
+    pub fn flush(&mut self) -> Result<(), StorageError> {
+        self.check_online()?;
+        // Sealed segments were synced when they were sealed.
+        self.active.sync().inspect_err(|error| self.offline = Some(error.to_string()))
+    }
+
+    /// Flushes and notes that all is good up to here, so that a start after a crash scans only what comes later.
+    pub fn checkpoint(&mut self) -> Result<(), StorageError> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.flush()?;
+        let indexes = self.active.persist_indexes()?;
+        let next_offset = self.log_end_offset;
+        if self.producers.len() > 0 {
+            write_atomically(&*self.file_system, &self.snapshot_path(next_offset), &self.producers.encode())?;
+        }
+        let checkpoint = Checkpoint {
+            log_start_offset: self.log_start_offset,
+            segment: self.active.base_offset(),
+            position: self.active.size(),
+            next_offset,
+            indexes,
+            producers: self.producers.len(),
+        };
+        write_atomically(&*self.file_system, &self.dir.join(checkpoint::FILE_NAME), checkpoint.encode().as_bytes())?;
+        self.drop_snapshot_before(next_offset)?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// The one snapshot that counts is the last checkpoint's; those of the segments' beginnings stay, as Kafka has it.
+    fn drop_snapshot_before(&mut self, next_offset: i64) -> Result<(), StorageError> {
+        let earlier = self.snapshot_offset.replace(next_offset).filter(|offset| *offset != next_offset);
+        let begins = |offset: &i64| self.sealed.iter().any(|segment| segment.base_offset() == *offset);
+        match earlier.filter(|offset| *offset != self.active.base_offset() && !begins(offset)) {
+            Some(offset) => remove_if_there(&*self.file_system, &self.snapshot_path(offset)),
+            None => Ok(()),
+        }
+    }
+
+    fn snapshot_path(&self, offset: i64) -> PathBuf {
+        self.dir.join(file_name(offset, "snapshot"))
+    }
+
+    fn write_leader_epochs(&self) -> Result<(), StorageError> {
+        let path = self.dir.join(leader_epochs::FILE_NAME);
+        write_atomically(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())
+    }
+
+    fn check_online(&self) -> Result<(), StorageError> {
+        match &self.offline {
+            None => Ok(()),
+            Some(reason) => Err(StorageError::Offline { path: self.dir.clone(), reason: reason.clone() }),
+        }
+    }
+
+    /// Flushes, writes producer snapshot, and marks a clean end, so that the next open scans nothing.
+    pub fn close(mut self) -> Result<(), StorageError> {
+        self.checkpoint()
+    }
+
+    /// Removes the files. Slices handed out before stay readable.
+    ///
+    /// The directory is renamed first (to `NAME.<random>-delete`), so that a new log of the same name can be made at once and a crash
+    /// in between leaves no half log under the old name.
+    pub fn delete(self) -> Result<(), StorageError> {
+        let mut doomed = self.dir.clone().into_os_string();
+        doomed.push(format!(".{}{DELETE_SUFFIX}", uuid::Uuid::new_v4().simple()));
+        let doomed = PathBuf::from(doomed);
+        self.file_system.rename(&self.dir, &doomed).map_err(io_error("rename", &self.dir))?;
+        remove_deleted(&*self.file_system, &doomed)
+    }
+}
+
+/// What the directory of a deleted partition ends with.
+pub const DELETE_SUFFIX: &str = "-delete";
+
+/// Removes the directory of a deleted partition, also one that a crash left behind.
+pub fn remove_deleted(file_system: &dyn FileSystem, dir: &Path) -> Result<(), StorageError> {
+    for name in file_system.list_dir(dir).map_err(io_error("list", dir))? {
+        remove_if_there(file_system, &dir.join(name))?;
+    }
+    file_system.remove_dir(dir).map_err(io_error("remove", dir))
+}

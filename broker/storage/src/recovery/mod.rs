@@ -1,0 +1,303 @@
+//! Opening a log: what lies in the directory becomes segments, offsets and producer state.
+//!
+//! The checkpoint says up to where everything is good. Only what lies behind it is scanned, every batch with its CRC; what was torn by
+//! the crash is cut off the last segment. Damage that is not a torn end (whole batches lie behind it) is never cut: it
+//! takes the partition offline with the file and the position. Missing or damaged side files are made anew.
+
+mod scan;
+
+use crate::{
+    LogConfig, Recovered, StorageError,
+    checkpoint::{self, Checkpoint},
+    file_system::{FileSystem, TEMPORARY_SUFFIX, io_error, read_small, remove_if_there, write_atomically},
+    leader_epochs::{self, LeaderEpochs},
+    producer_state::{MAX_SNAPSHOT_BYTES, ProducerStates},
+    record_batch::BatchHeader,
+    segment::{Segment, file_name, parse_file_name},
+};
+use scan::{Damage, scan};
+use std::{path::Path, sync::Arc};
+
+/// A log as it was found, or mended.
+pub(crate) struct Opened {
+    pub sealed: Vec<Segment>,
+    pub active: Segment,
+    pub log_start_offset: i64,
+    pub log_end_offset: i64,
+    pub leader_epochs: LeaderEpochs,
+    pub producers: ProducerStates,
+    pub snapshot_offset: Option<i64>,
+    pub recovered: Recovered,
+}
+
+struct Recovery<'a> {
+    file_system: Arc<dyn FileSystem>,
+    dir: &'a Path,
+    config: &'a LogConfig,
+    now_ms: i64,
+    names: Vec<String>,
+    bases: Vec<i64>,
+    checkpoint: Option<Checkpoint>,
+    segments: Vec<Segment>,
+    next_offset: i64,
+    leader_epochs: LeaderEpochs,
+    producers: ProducerStates,
+    recovered: Recovered,
+}
+
+pub(crate) fn open(
+    file_system: Arc<dyn FileSystem>,
+    dir: &Path,
+    config: &LogConfig,
+    now_ms: i64,
+) -> Result<Opened, StorageError> {
+    file_system.create_dir_all(dir).map_err(io_error("create", dir))?;
+    let names = file_system.list_dir(dir).map_err(io_error("list", dir))?;
+    let mut bases: Vec<i64> = names.iter().filter_map(|name| parse_file_name(name, "log")).collect();
+    bases.sort_unstable();
+    let mut recovery = Recovery {
+        file_system,
+        dir,
+        config,
+        now_ms,
+        names,
+        bases,
+        checkpoint: None,
+        segments: Vec::new(),
+        next_offset: 0,
+        leader_epochs: LeaderEpochs::default(),
+        producers: ProducerStates::default(),
+        recovered: Recovered::default(),
+    };
+    recovery.sweep()?;
+    recovery.checkpoint = recovery.usable_checkpoint()?;
+    recovery.trust_up_to_checkpoint()?;
+    recovery.scan_the_rest()?;
+    recovery.finish()
+}
+
+impl Recovery<'_> {
+    /// Removes half-written replacements and side files of segments that are gone.
+    fn sweep(&self) -> Result<(), StorageError> {
+        for name in &self.names {
+            let side = ["index", "timeindex", "txnindex"].iter().find_map(|extension| parse_file_name(name, extension));
+            if name.ends_with(TEMPORARY_SUFFIX) || side.is_some_and(|base| !self.bases.contains(&base)) {
+                remove_if_there(&*self.file_system, &self.dir.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint, if it is whole and the files hold at least what it says.
+    fn usable_checkpoint(&self) -> Result<Option<Checkpoint>, StorageError> {
+        if !self.has(checkpoint::FILE_NAME) {
+            return Ok(None);
+        }
+        let path = self.dir.join(checkpoint::FILE_NAME);
+        let content = read_small(&*self.file_system, &path, checkpoint::MAX_BYTES);
+        let decoded = match content {
+            Ok(content) => content.as_deref().and_then(Checkpoint::decode),
+            Err(StorageError::Corrupt { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(checkpoint) = decoded.filter(|checkpoint| self.bases.contains(&checkpoint.segment)) else {
+            tracing::warn!(path = %path.display(), "the checkpoint is damaged or names no segment: scanning everything");
+            return Ok(None);
+        };
+        let length = self.trusted(checkpoint.segment)?.size();
+        if length < checkpoint.position {
+            tracing::warn!(path = %path.display(), length, position = checkpoint.position,
+                "the segment ends before the checkpoint: scanning everything");
+            return Ok(None);
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Segments before the checkpoint are taken as they are, and so is the checkpoint's own up to there.
+    fn trust_up_to_checkpoint(&mut self) -> Result<(), StorageError> {
+        let Some(checkpoint) = self.checkpoint else {
+            self.next_offset = self.bases.first().copied().unwrap_or(0);
+            return Ok(());
+        };
+        for base in self.bases.iter().copied().take_while(|base| *base < checkpoint.segment).collect::<Vec<_>>() {
+            let segment = self.trusted(base)?;
+            self.segments.push(segment);
+        }
+        self.segments.push(Segment::resumed(
+            self.file_system.clone(),
+            self.dir,
+            checkpoint.segment,
+            self.config.index_interval_bytes,
+            checkpoint.position,
+            checkpoint.indexes,
+        )?);
+        self.next_offset = checkpoint.next_offset;
+        self.load_leader_epochs()?;
+        self.load_producers(&checkpoint)
+    }
+
+    fn load_leader_epochs(&mut self) -> Result<(), StorageError> {
+        let path = self.dir.join(leader_epochs::FILE_NAME);
+        let content = match self.has(leader_epochs::FILE_NAME) {
+            true => read_small(&*self.file_system, &path, leader_epochs::MAX_BYTES),
+            false => Ok(None),
+        };
+        let decoded = match content {
+            Ok(content) => content.as_deref().and_then(LeaderEpochs::decode),
+            Err(StorageError::Corrupt { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        match decoded {
+            Some(leader_epochs) => self.leader_epochs = leader_epochs,
+            None => self.replay_headers(|recovery, header| {
+                recovery.leader_epochs.assign(header.partition_leader_epoch, header.base_offset);
+            })?,
+        }
+        Ok(())
+    }
+
+    fn load_producers(&mut self, checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        if checkpoint.producers == 0 {
+            return Ok(());
+        }
+        let path = self.dir.join(file_name(checkpoint.next_offset, "snapshot"));
+        let content = match read_small(&*self.file_system, &path, MAX_SNAPSHOT_BYTES) {
+            Err(StorageError::Corrupt { .. }) => None,
+            content => content?,
+        };
+        let decoded = content.and_then(|content| ProducerStates::decode(&content, self.now_ms).ok());
+        match decoded.filter(|producers| producers.len() == checkpoint.producers) {
+            Some(producers) => self.producers = producers,
+            None => {
+                tracing::warn!(path = %path.display(), "the producer snapshot is missing or damaged: read from the log");
+                self.replay_headers(|recovery, header| recovery.producers.record(header, recovery.now_ms))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows every trusted batch to `take`.
+    fn replay_headers(&mut self, mut take: impl FnMut(&mut Self, &BatchHeader)) -> Result<(), StorageError> {
+        let segments = std::mem::take(&mut self.segments);
+        for segment in &segments {
+            for step in segment.walk(0) {
+                take(self, &step?.header);
+            }
+        }
+        self.segments = segments;
+        Ok(())
+    }
+
+    fn scan_the_rest(&mut self) -> Result<(), StorageError> {
+        let last_base = self.bases.last().copied();
+        if let Some(segment) = self.segments.pop() {
+            self.scan_segment(segment, last_base)?;
+        }
+        for base in self.bases.split_off(self.segments.len()) {
+            let segment = self.fresh(base)?;
+            self.scan_segment(segment, last_base)?;
+        }
+        if self.segments.is_empty() {
+            let segment = self.fresh(self.next_offset)?;
+            self.segments.push(segment);
+        }
+        Ok(())
+    }
+
+    fn scan_segment(&mut self, mut segment: Segment, last_base: Option<i64>) -> Result<(), StorageError> {
+        let base_offset = segment.base_offset();
+        let last = last_base == Some(base_offset);
+        if base_offset < self.next_offset && segment.size() == 0 {
+            return Err(corrupt(
+                &segment,
+                format!("it begins below offset {}, where the one before ends", self.next_offset),
+            )?);
+        }
+        self.next_offset = self.next_offset.max(base_offset);
+        let (from, length) = (segment.size(), segment.file_length()?);
+        let damage = self.scan_batches(&mut segment, last)?;
+        self.recovered.scanned_bytes += segment.size() - from;
+        if let Some(damage) = damage {
+            self.cut(&segment, &damage, last, length)?;
+        }
+        if !last {
+            segment.sync()?;
+            segment.seal()?;
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    fn scan_batches(&mut self, segment: &mut Segment, last: bool) -> Result<Option<Damage>, StorageError> {
+        let Self { leader_epochs, producers, next_offset, now_ms, .. } = self;
+
+        let contiguous = last;
+        scan(segment, *next_offset, contiguous, |header| {
+            leader_epochs.assign(header.partition_leader_epoch, header.base_offset);
+            producers.record(header, *now_ms);
+            *next_offset = header.last_offset() + 1;
+        })
+    }
+
+    /// Cuts a torn end off the last segment; any other damage is an error.
+    fn cut(&mut self, segment: &Segment, damage: &Damage, last: bool, length: u64) -> Result<(), StorageError> {
+        if !last || scan::whole_batch_behind(segment, damage, self.next_offset)? {
+            return Err(corrupt(segment, damage.reason.clone())?);
+        }
+        let lost = length - segment.size();
+        tracing::warn!(dir = %self.dir.display(), position = segment.size(), bytes = lost, reason = damage.reason,
+            "cutting a torn end");
+        self.recovered.truncated_bytes += lost;
+        segment.cut_file()
+    }
+
+    fn finish(mut self) -> Result<Opened, StorageError> {
+        self.recovered.segments = self.segments.len();
+        if self.leader_epochs.truncate(self.next_offset) || !self.has(leader_epochs::FILE_NAME) {
+            let path = self.dir.join(leader_epochs::FILE_NAME);
+            write_atomically(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())?;
+        }
+        self.drop_snapshots_beyond()?;
+        let first = self.segments.first().map_or(0, Segment::base_offset);
+        let active = match self.segments.pop() {
+            Some(active) => active,
+            None => self.fresh(self.next_offset)?,
+        };
+        Ok(Opened {
+            sealed: self.segments,
+            active,
+            log_start_offset: self.checkpoint.map_or(first, |checkpoint| checkpoint.log_start_offset.max(first)),
+            log_end_offset: self.next_offset,
+            leader_epochs: self.leader_epochs,
+            producers: self.producers,
+            snapshot_offset: self.checkpoint.map(|checkpoint| checkpoint.next_offset),
+            recovered: self.recovered,
+        })
+    }
+
+    /// Snapshots of offsets that do not exist (any more).
+    fn drop_snapshots_beyond(&self) -> Result<(), StorageError> {
+        for name in &self.names {
+            if parse_file_name(name, "snapshot").is_some_and(|offset| offset > self.next_offset) {
+                remove_if_there(&*self.file_system, &self.dir.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
+    fn trusted(&self, base: i64) -> Result<Segment, StorageError> {
+        Segment::sealed(self.file_system.clone(), self.dir, base, self.config.index_interval_bytes)
+    }
+
+    fn fresh(&self, base: i64) -> Result<Segment, StorageError> {
+        Segment::create(self.file_system.clone(), self.dir, base, self.config.index_interval_bytes)
+    }
+}
+
+fn corrupt(segment: &Segment, reason: String) -> Result<StorageError, StorageError> {
+    Ok(StorageError::Corrupt { path: segment.file()?.path.to_path_buf(), position: segment.size(), reason })
+}

@@ -1,0 +1,142 @@
+//! Reading a segment batch by batch, with every CRC, in bounded memory.
+
+use crate::{
+    StorageError,
+    file_system::{OpenFile, bytes, read_exact_at},
+    record_batch::{BatchHeader, CRC_START, HEADER_LENGTH, MAGIC_POSITION},
+    segment::Segment,
+};
+
+/// What is read at a time.
+const WINDOW_BYTES: usize = 256 * 1024;
+/// What a disk writes or loses at a time: a block of zeros this long, so aligned, was never written.
+const BLOCK_BYTES: u64 = 512;
+
+/// The first place that is not a whole, right batch.
+#[derive(Debug)]
+pub(super) struct Damage {
+    pub position: u64,
+    pub reason: String,
+}
+
+/// Takes the batches from the segment's end on into it, as long as they are right, and shows each to `take`.
+pub(super) fn scan(
+    segment: &mut Segment,
+    next_offset: i64,
+    contiguous: bool,
+    mut take: impl FnMut(&BatchHeader),
+) -> Result<Option<Damage>, StorageError> {
+    let mut window = Window::open(segment)?;
+    let mut next_offset = next_offset;
+    while segment.size() < window.length {
+        let position = segment.size();
+        let header = match window.batch(segment, position)? {
+            Ok(header) if header.base_offset == next_offset || (header.base_offset > next_offset && !contiguous) => {
+                header
+            }
+            Ok(header) => {
+                let reason = format!("offset {} where {next_offset} is due", header.base_offset);
+                return Ok(Some(Damage { position, reason }));
+            }
+            Err(reason) => return Ok(Some(Damage { position, reason })),
+        };
+        next_offset = header.last_offset() + 1;
+        segment.note(&header)?;
+        take(&header);
+    }
+    Ok(None)
+}
+
+/// Whether a whole batch of a later offset lies behind the damage, and the bytes between were once written: then this is
+/// no torn end. (A block of zeros in between was never written: a power cut lost it, and all behind it is void.)
+pub(super) fn whole_batch_behind(segment: &Segment, damage: &Damage, next_offset: i64) -> Result<bool, StorageError> {
+    let mut window = Window::open(segment)?;
+    let mut position = damage.position + 1;
+    while position + bytes(HEADER_LENGTH) <= window.length {
+        if window.may_be_batch(segment, position, next_offset)? && window.batch(segment, position)?.is_ok() {
+            return Ok(!window.has_zero_block(segment, damage.position, position)?);
+        }
+        position += 1;
+    }
+    Ok(false)
+}
+
+/// A part of the file in memory.
+struct Window {
+    file: OpenFile,
+    length: u64,
+    start: u64,
+    content: Vec<u8>,
+}
+
+impl Window {
+    fn open(segment: &Segment) -> Result<Self, StorageError> {
+        Ok(Self { file: segment.file()?, length: segment.file_length()?, start: 0, content: Vec::new() })
+    }
+
+    /// At least `least` bytes from `position` on (fewer only at the file's end), as many as are in memory.
+    fn at(&mut self, segment: &Segment, position: u64, least: usize) -> Result<&[u8], StorageError> {
+        let left = usize::try_from(self.length.saturating_sub(position)).unwrap_or(usize::MAX);
+        let within = usize::try_from(position.wrapping_sub(self.start)).unwrap_or(usize::MAX);
+        let hit = within.checked_add(least.min(left)).is_some_and(|end| end <= self.content.len());
+        if hit {
+            return Ok(self.content.get(within..).unwrap_or_default());
+        }
+        self.content.resize(left.min(WINDOW_BYTES), 0);
+        self.start = position;
+        read_exact_at(segment.file_system(), &self.file, &mut self.content, position)?;
+        Ok(&self.content)
+    }
+
+    /// The batch at `position`, if it is whole and its CRC fits; else what is wrong.
+    fn batch(&mut self, segment: &Segment, position: u64) -> Result<Result<BatchHeader, String>, StorageError> {
+        let header = match BatchHeader::decode(self.at(segment, position, HEADER_LENGTH)?) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error.0)),
+        };
+        let end = position + bytes(header.size());
+        if end > self.length {
+            return Ok(Err(format!("a batch of {} bytes passes the file's end", header.size())));
+        }
+        let computed = self.crc(segment, position + bytes(CRC_START), end)?;
+        if computed != header.crc {
+            return Ok(Err(format!("CRC-32C is {computed:08x}, the header says {:08x}", header.crc)));
+        }
+        Ok(Ok(header))
+    }
+
+    fn crc(&mut self, segment: &Segment, start: u64, end: u64) -> Result<u32, StorageError> {
+        let (mut crc, mut position) = (0, start);
+        while position < end {
+            let wanted = usize::try_from(end - position).unwrap_or(usize::MAX);
+            let here = self.at(segment, position, 1)?;
+            let part = here.get(..wanted).unwrap_or(here);
+            crc = crc32c::crc32c_append(crc, part);
+            position += bytes(part.len());
+        }
+        Ok(crc)
+    }
+
+    /// A cheap look before the CRC: a header of format 2 with an offset that can come.
+    fn may_be_batch(&mut self, segment: &Segment, position: u64, next_offset: i64) -> Result<bool, StorageError> {
+        let here = self.at(segment, position, HEADER_LENGTH)?;
+        if here.get(MAGIC_POSITION) != Some(&2) {
+            return Ok(false);
+        }
+        let reach = next_offset.saturating_add(i64::from(i32::MAX));
+        Ok(BatchHeader::decode(here).is_ok_and(|header| (next_offset..reach).contains(&header.base_offset)))
+    }
+
+    fn has_zero_block(&mut self, segment: &Segment, start: u64, end: u64) -> Result<bool, StorageError> {
+        let mut position = start.next_multiple_of(BLOCK_BYTES);
+        while position + BLOCK_BYTES <= end {
+            let length = usize::try_from(BLOCK_BYTES).unwrap_or(usize::MAX);
+            let block = self.at(segment, position, length)?;
+            if block.iter().take(length).all(|byte| *byte == 0) {
+                return Ok(true);
+            }
+            position += BLOCK_BYTES;
+        }
+        Ok(false)
+    }
+}
