@@ -1,1 +1,19 @@
-//! Aggregate topic to MQTT: normalise, top-N, hub.
+//! Aggregate topic to MQTT: normalise, top-N, hub, front.
+//!
+//! The last hop of an event: [`delivery`] reads the rows of closed windows as an ordinary consumer group and makes one message
+//! per channel and window; [`hub`] holds the retained state and fans out (rumqttd, embedded, without a port of its own);
+//! [`front`] is what clients touch, over TCP and over the HTTP gateway's WebSocket. docs/mqtt.md has topics and payloads.
+//!
+//! Never: let an unchecked byte of a client reach the hub, hold back the log for a slow client, or commit an offset before the
+//! hub has accepted what lies below it.
+
+mod config;
+mod delivery;
+mod error;
+mod front;
+mod gateway;
+mod hub;
+
+pub use config::{Limits, MqttConfig, StreamConfig};
+pub use error::MqttError;
+pub use gateway::{MqttGateway, MqttStatus};
