@@ -65,9 +65,14 @@ impl Delivery {
     pub async fn run(self) {
         let Some(partitions) = self.partitions().await else { return };
         if partitions > MAX_PARTITIONS {
-            tracing::error!(topic = self.stream.aggregate_topic, partitions, "only the first {MAX_PARTITIONS} are read");
+            tracing::error!(
+                topic = self.stream.aggregate_topic,
+                partitions,
+                "only the first {MAX_PARTITIONS} are read"
+            );
         }
-        let tasks = (0..partitions.min(MAX_PARTITIONS)).map(|partition| tokio::spawn(self.clone().supervise(partition)));
+        let tasks =
+            (0..partitions.min(MAX_PARTITIONS)).map(|partition| tokio::spawn(self.clone().supervise(partition)));
         for task in tasks.collect::<Vec<_>>() {
             let _ = task.await;
         }
@@ -79,7 +84,9 @@ impl Delivery {
             let task = tokio::spawn(PartitionDelivery::new(self.clone(), partition).run());
             match task.await {
                 Ok(()) => return,
-                Err(error) => tracing::error!(stream = self.stream.name, partition, %error, "delivery died: starting it again"),
+                Err(error) => {
+                    tracing::error!(stream = self.stream.name, partition, %error, "delivery died: starting it again")
+                }
             }
             if self.pause().await.is_none() {
                 return;

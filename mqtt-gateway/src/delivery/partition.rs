@@ -82,7 +82,9 @@ impl PartitionDelivery {
         loop {
             match self.shared.client.offsets(&self.shared.stream.aggregate_topic, self.partition).await {
                 Ok((start, _)) => return Some(start),
-                Err(error) => tracing::warn!(stream = self.shared.stream.name, %error, "cannot read the log start: trying again"),
+                Err(error) => {
+                    tracing::warn!(stream = self.shared.stream.name, %error, "cannot read the log start: trying again")
+                }
             }
             self.shared.pause().await?;
         }

@@ -240,8 +240,8 @@ impl Requests<'_> {
             });
             return false;
         }
-        let admitted = self.shared.hub.admit_filter(filter)
-            && self.lease.add_filter(filter, qos, limits.max_filters_per_client);
+        let admitted =
+            self.shared.hub.admit_filter(filter) && self.lease.add_filter(filter, qos, limits.max_filters_per_client);
         if !admitted {
             count_rejection("too_many_filters");
         }

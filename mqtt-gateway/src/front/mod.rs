@@ -14,12 +14,7 @@ mod stream;
 
 use crate::{MqttConfig, MqttError, config::Limits, hub::Hub};
 use sessions::Sessions;
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpSocket, lookup_host},

@@ -131,11 +131,8 @@ fn connect(body: &mut Reader) -> Result<Connect, Refusal> {
     }
     let keep_alive_s = body.u16()?;
     let client_id = body.string()?;
-    let will = if will {
-        Some(Will { topic: body.topic()?, payload: body.prefixed()?, retain: will_retain })
-    } else {
-        None
-    };
+    let will =
+        if will { Some(Will { topic: body.topic()?, payload: body.prefixed()?, retain: will_retain }) } else { None };
     // Taken and not asked for: access control is a later matter.
     if user_name {
         body.string()?;

@@ -39,7 +39,10 @@ fn good_packets() {
         (connect_with(0x02, "0003 612f62"), Packet::Connect(connect("a/b", true))),
         (connect_with(0x00, "0000"), Packet::Connect(connect("", false))),
         (connect_with(0xc2, "0001 61 0001 75 0001 70"), Packet::Connect(connect("a", true))),
-        (connect_with(0x26, "0001 61 0001 74 0001 70"), Packet::Connect(Connect { will: Some(will), ..connect("a", true) })),
+        (
+            connect_with(0x26, "0001 61 0001 74 0001 70"),
+            Packet::Connect(Connect { will: Some(will), ..connect("a", true) }),
+        ),
         (bytes("30 06 0003 612f62 78"), Packet::Publish(publish(0, 0, false))),
         (bytes("33 08 0003 612f62 0007 78"), Packet::Publish(publish(1, 7, true))),
         (bytes("3c 08 0003 612f62 0007 78"), Packet::Publish(publish(2, 7, false))),

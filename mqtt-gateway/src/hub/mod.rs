@@ -150,7 +150,9 @@ impl Hub {
                 None => publisher.insert(self.attach("gateway", true).await?),
             };
             let accepted = async {
-                chunk.iter().for_each(|message| link.sender.queue(message.topic.clone(), message.payload.clone(), true));
+                chunk
+                    .iter()
+                    .for_each(|message| link.sender.queue(message.topic.clone(), message.payload.clone(), true));
                 link.sender.barrier()?;
                 link.receiver.until_barrier().await
             };
