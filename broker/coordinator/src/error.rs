@@ -1,0 +1,39 @@
+//! Why a group request was refused. The server maps each to Kafka's error code of the same name.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum GroupError {
+    #[error("the coordinator is not available")]
+    CoordinatorNotAvailable,
+    #[error("this is not the right coordinator")]
+    NotCoordinator,
+    #[error("the group id is not valid")]
+    InvalidGroupId,
+    #[error("the coordinator does not know this member")]
+    UnknownMemberId,
+    #[error("the generation is not the current one")]
+    IllegalGeneration,
+    #[error("the protocols do not fit those of the group")]
+    InconsistentGroupProtocol,
+    #[error("the session timeout is outside the allowed range")]
+    InvalidSessionTimeout,
+    #[error("the group is rebalancing, a rejoin is needed")]
+    RebalanceInProgress,
+    #[error("join again with the member id given")]
+    MemberIdRequired,
+    #[error("another member has taken over this group instance id")]
+    FencedInstanceId,
+    #[error("the group has reached its maximum size")]
+    GroupMaxSizeReached,
+    #[error("the group does not exist")]
+    GroupIdNotFound,
+    #[error("the group is not empty")]
+    NonEmptyGroup,
+    #[error("the group is subscribed to the topic")]
+    GroupSubscribedToTopic,
+    #[error("the metadata of the offset is too large")]
+    OffsetMetadataTooLarge,
+    #[error("the group holds too many offsets")]
+    InvalidCommitOffsetSize,
+    #[error("the request is not valid")]
+    InvalidRequest,
+}

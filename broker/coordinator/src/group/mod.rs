@@ -1,0 +1,24 @@
+//! The group coordinator of one partition of `__consumer_offsets`.
+//!
+//! [`GroupCoordinator`] keeps the groups; `classic/` is the protocol of Join, Sync, Heartbeat and LeaveGroup, which is
+//! soft state but for what a generation leaves behind as [`crate::record::GroupMetadata`]; `offsets.rs` is the durable
+//! offsets, which every group protocol shares. Further protocols (KIP-848, share groups) get a folder beside `classic/`.
+
+mod classic;
+mod coordinator;
+mod offsets;
+mod query;
+mod request;
+
+pub use coordinator::GroupCoordinator;
+pub use query::{DescribedGroup, DescribedMember, FetchedOffsets, ListedGroup, PartitionOffset};
+pub use request::{
+    HeartbeatRequest, JoinReply, JoinRequest, JoinedMember, LeaveReply, LeaveRequest, LeavingMember,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetToCommit, Output, PartitionResult, Protocol, Reply, Request,
+    SyncReply, SyncRequest, Ticket,
+};
+
+use std::sync::Arc;
+
+pub type GroupId = Arc<str>;
+pub type MemberId = Arc<str>;

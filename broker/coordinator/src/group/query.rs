@@ -1,0 +1,98 @@
+//! What can be asked of the coordinator without changing it.
+
+use super::{GroupCoordinator, GroupId, coordinator::Group};
+use crate::record::CommittedOffset;
+use bytes::Bytes;
+use std::sync::Arc;
+
+pub const TYPE_CLASSIC: &str = "classic";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// Kafka's names: `Stable`, `PreparingRebalance`, `CompletingRebalance`, `Empty`.
+    pub state: &'static str,
+    pub protocol_type: String,
+    /// The assignor of a stable group, else empty.
+    pub protocol: String,
+    pub generation: i32,
+    pub members: Vec<DescribedMember>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedMember {
+    pub member_id: String,
+    pub instance_id: Option<Arc<str>>,
+    pub client_id: String,
+    pub client_host: String,
+    /// Empty unless the group is stable.
+    pub metadata: Bytes,
+    pub assignment: Bytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedGroup {
+    pub group: GroupId,
+    pub protocol_type: String,
+    pub state: &'static str,
+    pub group_type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionOffset {
+    pub partition: i32,
+    /// `None`: nothing committed.
+    pub committed: Option<CommittedOffset>,
+}
+
+pub type FetchedOffsets = Vec<(Arc<str>, Vec<PartitionOffset>)>;
+
+impl GroupCoordinator {
+    /// `None`: the group does not exist, which Kafka calls `Dead`.
+    pub fn describe(&self, group: &str) -> Option<DescribedGroup> {
+        self.group(group).map(|group| group.classic.describe())
+    }
+
+    /// Groups whose state and type are among those asked for, in any case of letters; an empty filter takes all.
+    pub fn list(&self, states: &[String], types: &[String]) -> Vec<ListedGroup> {
+        let takes = |filter: &[String], name: &str| {
+            filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        if !takes(types, TYPE_CLASSIC) {
+            return Vec::new();
+        }
+        let listed = self.groups().map(|(id, group)| listed(id, group));
+        listed.filter(|group| takes(states, group.state)).collect()
+    }
+
+    /// The offsets of the partitions asked for; `None` asks for all there are. An unknown group has none.
+    pub fn fetch_offsets(&self, group: &str, topics: Option<&[(Arc<str>, Vec<i32>)]>) -> FetchedOffsets {
+        let group = self.group(group);
+        match topics {
+            None => group.map(all_offsets).unwrap_or_default(),
+            Some(topics) => topics.iter().map(|(topic, partitions)| picked(group, topic, partitions)).collect(),
+        }
+    }
+}
+
+fn listed(id: &GroupId, group: &Group) -> ListedGroup {
+    ListedGroup {
+        group: id.clone(),
+        protocol_type: group.classic.protocol_type().unwrap_or_default().to_owned(),
+        state: group.classic.state().name(),
+        group_type: TYPE_CLASSIC,
+    }
+}
+
+fn all_offsets(group: &Group) -> FetchedOffsets {
+    let one = |(partition, offset): (&i32, &CommittedOffset)| PartitionOffset {
+        partition: *partition,
+        committed: Some(offset.clone()),
+    };
+    group.offsets.iter().map(|(topic, partitions)| (topic.clone(), partitions.iter().map(one).collect())).collect()
+}
+
+fn picked(group: Option<&Group>, topic: &Arc<str>, partitions: &[i32]) -> (Arc<str>, Vec<PartitionOffset>) {
+    let committed = |partition: i32| group.and_then(|group| group.offsets.get(topic, partition)).cloned();
+    let one = |&partition: &i32| PartitionOffset { partition, committed: committed(partition) };
+    (topic.clone(), partitions.iter().map(one).collect())
+}

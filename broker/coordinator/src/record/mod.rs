@@ -1,0 +1,67 @@
+//! Records of `__consumer_offsets`, in Kafka's own format, so that `kafka-dump-log --offsets-decoder` reads them.
+//!
+//! A key begins with a 16-bit type, which Kafka calls the version of the key: 0 and 1 are offset commits, 2 is the metadata
+//! of a classic group. A value begins with its own 16-bit version. A missing value deletes (tombstone).
+//! Decoding is bounded: no length read from the bytes sizes an allocation before it was checked against what remains.
+
+mod group_metadata;
+mod offset_commit;
+mod wire;
+
+pub use group_metadata::{GroupMetadata, MemberMetadata};
+pub use offset_commit::{CommittedOffset, OffsetKey};
+pub use wire::DecodeError;
+
+use crate::group::GroupId;
+use bytes::Bytes;
+use wire::{Reader, Writer};
+
+const OFFSET_COMMIT_KEY_LEGACY: i16 = 0;
+const OFFSET_COMMIT_KEY: i16 = 1;
+const GROUP_METADATA_KEY: i16 = 2;
+
+/// One durable fact. `None` as value deletes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    OffsetCommit { key: OffsetKey, value: Option<CommittedOffset> },
+    GroupMetadata { group: GroupId, value: Option<GroupMetadata> },
+}
+
+impl Record {
+    pub fn group(&self) -> &GroupId {
+        match self {
+            Record::OffsetCommit { key, .. } => &key.group,
+            Record::GroupMetadata { group, .. } => group,
+        }
+    }
+
+    /// Key and value as Apache Kafka 4.3 writes them.
+    pub fn encode(&self) -> (Bytes, Option<Bytes>) {
+        match self {
+            Record::OffsetCommit { key, value } => (key.encode(), value.as_ref().map(CommittedOffset::encode)),
+            Record::GroupMetadata { group, value } => {
+                let mut key = Writer::default();
+                key.i16(GROUP_METADATA_KEY);
+                key.string(group);
+                (key.finish(), value.as_ref().map(GroupMetadata::encode))
+            }
+        }
+    }
+
+    /// `None`: a key of a type that is not known here (another group protocol's), to be passed over.
+    pub fn decode(key: &Bytes, value: Option<&Bytes>) -> Result<Option<Record>, DecodeError> {
+        let mut reader = Reader::new(key.clone());
+        let record = match reader.i16()? {
+            OFFSET_COMMIT_KEY_LEGACY | OFFSET_COMMIT_KEY => Record::OffsetCommit {
+                key: OffsetKey::read(&mut reader)?,
+                value: value.map(CommittedOffset::decode).transpose()?,
+            },
+            GROUP_METADATA_KEY => Record::GroupMetadata {
+                group: reader.string()?.into(),
+                value: value.map(GroupMetadata::decode).transpose()?,
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(record))
+    }
+}

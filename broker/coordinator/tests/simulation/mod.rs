@@ -1,0 +1,265 @@
+//! One random run; see `driver.rs`.
+
+mod member;
+
+use member::{Doing, Member};
+use std::collections::BTreeMap;
+use tifo_coordinator::{
+    GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket,
+    group::{DescribedGroup, OffsetCommitRequest, OffsetToCommit},
+};
+use uuid::Uuid;
+
+const PARTITIONS: u8 = 6;
+const MEMBERS: usize = 4;
+const SETTLING_ROUNDS: usize = 400;
+
+pub fn run(seed: u64, steps: usize) {
+    let mut world = World::new(seed);
+    for _ in 0..steps {
+        world.random_step();
+        world.check();
+    }
+    world.settle();
+}
+
+/// xorshift64*: small, and the same everywhere.
+pub struct Random(u64);
+
+impl Random {
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % end
+    }
+}
+
+struct World {
+    random: Random,
+    now_ms: i64,
+    coordinator: GroupCoordinator,
+    records: Vec<Record>,
+    members: Vec<Member>,
+    tickets: u64,
+    /// Who waits for which ticket; a member that hung up is not in here any more.
+    waiting: BTreeMap<Ticket, usize>,
+    /// What was acknowledged per partition: by which generation and which offset.
+    acknowledged: BTreeMap<u8, i64>,
+    committing: BTreeMap<Ticket, Vec<(u8, i64)>>,
+    /// Which member was given which partition by which generation.
+    owners: BTreeMap<(i32, u8), usize>,
+    appends_fail: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut coordinator = GroupCoordinator::new(GroupConfig::default());
+        coordinator.loaded(0);
+        Self {
+            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            now_ms: 0,
+            coordinator,
+            records: Vec::new(),
+            members: (0..MEMBERS).map(Member::new).collect(),
+            tickets: 0,
+            waiting: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            committing: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            appends_fail: false,
+        }
+    }
+
+    fn random_step(&mut self) {
+        let member = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
+        match self.random.below(100) {
+            0..60 => self.advance(member),
+            60..70 => self.pass(300),
+            70..72 => self.pass(12_000),
+            72..80 => self.commit(member),
+            80..84 => self.leave(member),
+            84..90 => self.hang_up(member),
+            90..93 => self.members[member].forget(),
+            93..96 => self.zombie_commit(member),
+            96..97 => self.restart(),
+            97..98 => self.appends_fail = true,
+            _ => self.appends_fail = false,
+        }
+    }
+
+    /// The member does what a client would do next.
+    fn advance(&mut self, index: usize) {
+        let unique = Uuid::from_u128(u128::from(self.tickets) + 1);
+        if let Some(request) = self.members[index].next_request(unique, &mut self.random) {
+            self.send(index, request);
+        }
+    }
+
+    fn send(&mut self, index: usize, request: Request) {
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.waiting.insert(ticket, index);
+        let output = self.coordinator.handle(ticket, request, self.now_ms);
+        self.finish(output);
+    }
+
+    fn finish(&mut self, output: Output) {
+        if self.appends_fail && !output.records.is_empty() {
+            for (ticket, reply) in output.replies {
+                self.deliver(ticket, reply.failed(GroupError::NotCoordinator));
+            }
+            let more = self.coordinator.append_failed(&output.records, self.now_ms);
+            return self.finish(more);
+        }
+        for record in &output.records {
+            self.coordinator.replay(record);
+        }
+        self.records.extend(output.records);
+        for (ticket, reply) in output.replies {
+            self.deliver(ticket, reply);
+        }
+    }
+
+    fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+        if let (Some(offsets), Reply::OffsetCommit(results)) = (self.committing.remove(&ticket), &reply) {
+            for ((partition, offset), result) in offsets.into_iter().zip(results) {
+                if result.error.is_none() {
+                    self.acknowledged.insert(partition, offset);
+                }
+            }
+        }
+        if let Some(index) = self.waiting.remove(&ticket) {
+            self.members[index].receive(&reply);
+            self.note_owner(index);
+        }
+    }
+
+    /// Commits one further on each partition that it believes to own.
+    fn commit(&mut self, index: usize) {
+        let Doing::Working { generation, owned } = self.members[index].doing.clone() else { return };
+        let next = |partition: &u8| (*partition, self.acknowledged.get(partition).copied().unwrap_or(0) + 1);
+        let offsets: Vec<(u8, i64)> = owned.iter().map(next).collect();
+        let ticket = Ticket(self.tickets);
+        self.committing.insert(ticket, offsets.clone());
+        let request = self.members[index].commit(generation, &offsets);
+        self.send(index, request);
+    }
+
+    /// One that was thrown out, or is of an older generation, writes an old offset: it must be refused.
+    fn zombie_commit(&mut self, index: usize) {
+        let current = self.described().map_or(0, |group| group.generation);
+        let request = OffsetCommitRequest {
+            group: "g".into(),
+            generation: current - 1,
+            member_id: self.members[index].id.clone(),
+            instance_id: None,
+            retention_ms: None,
+            offsets: vec![offset(0, 0)],
+        };
+        if request.generation < 0 || request.member_id.is_empty() {
+            return;
+        }
+        let output = self.coordinator.handle(Ticket(u64::MAX), Request::OffsetCommit(request), self.now_ms);
+        assert!(output.records.is_empty(), "a zombie's commit was taken");
+    }
+
+    fn leave(&mut self, index: usize) {
+        if let Some(request) = self.members[index].leave() {
+            self.send(index, request);
+        }
+    }
+
+    /// The connection breaks: the reply, if one is on its way, is never seen.
+    fn hang_up(&mut self, index: usize) {
+        let tickets: Vec<Ticket> =
+            self.waiting.iter().filter(|(_, waiting)| **waiting == index).map(|(ticket, _)| *ticket).collect();
+        for ticket in tickets {
+            self.waiting.remove(&ticket);
+            let output = self.coordinator.abandon("g", ticket, self.now_ms);
+            self.finish(output);
+        }
+        self.members[index].disconnected();
+    }
+
+    fn restart(&mut self) {
+        for index in 0..MEMBERS {
+            self.members[index].disconnected();
+        }
+        self.waiting.clear();
+        self.committing.clear();
+        self.coordinator = self.replayed();
+        let output = self.coordinator.loaded(self.now_ms);
+        self.finish(output);
+    }
+
+    fn pass(&mut self, elapsed_ms: i64) {
+        let until_ms = self.now_ms + elapsed_ms;
+        while let Some(deadline) = self.coordinator.next_deadline().filter(|deadline| *deadline <= until_ms) {
+            self.now_ms = self.now_ms.max(deadline);
+            let output = self.coordinator.expire(self.now_ms);
+            self.finish(output);
+        }
+        self.now_ms = until_ms;
+    }
+
+    fn replayed(&self) -> GroupCoordinator {
+        let mut fresh = GroupCoordinator::new(GroupConfig::default());
+        self.records.iter().for_each(|record| fresh.replay(record));
+        fresh
+    }
+
+    fn described(&self) -> Option<DescribedGroup> {
+        self.coordinator.describe("g")
+    }
+
+    fn check(&self) {
+        for (partition, acknowledged) in &self.acknowledged {
+            let fetched = self.coordinator.fetch_offsets("g", Some(&[("t".into(), vec![i32::from(*partition)])]));
+            let committed = fetched[0].1[0].committed.as_ref().expect("an acknowledged offset is gone");
+            assert!(committed.offset >= *acknowledged, "partition {partition} went back from {acknowledged}");
+        }
+    }
+
+    /// Over the whole run, restarts included: what a generation gave to one was never given to another.
+    fn note_owner(&mut self, index: usize) {
+        let Doing::Working { generation, owned } = &self.members[index].doing else { return };
+        for partition in owned {
+            let owner = *self.owners.entry((*generation, *partition)).or_insert(index);
+            assert_eq!(owner, index, "two owners of {partition} in generation {generation}");
+        }
+    }
+
+    /// Faults stop. Everybody goes on, and after some time all partitions are shared by all.
+    fn settle(&mut self) {
+        self.appends_fail = false;
+        for _ in 0..SETTLING_ROUNDS {
+            for index in 0..MEMBERS {
+                self.advance(index);
+            }
+            self.pass(500);
+            self.check();
+        }
+        assert_eq!(self.replayed().durable_records(), self.coordinator.durable_records());
+        let group = self.described().expect("a group");
+        assert_eq!(
+            (group.state, group.members.len()),
+            ("Stable", MEMBERS),
+            "nobody waits forever: {:#?}",
+            self.members
+        );
+        let owned: usize = self.members.iter().map(|member| member.owned().len()).sum();
+        assert_eq!(owned, usize::from(PARTITIONS), "every partition has an owner");
+    }
+}
+
+pub fn offset(partition: u8, offset: i64) -> OffsetToCommit {
+    OffsetToCommit {
+        topic: "t".into(),
+        partition: i32::from(partition),
+        offset,
+        leader_epoch: -1,
+        metadata: String::new(),
+        topic_id: Uuid::nil(),
+    }
+}

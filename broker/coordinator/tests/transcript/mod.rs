@@ -1,0 +1,174 @@
+//! Reads and plays one transcript; see `transcripts.rs` for the format.
+
+mod render;
+mod step;
+
+use std::collections::BTreeMap;
+use step::Line;
+use tifo_coordinator::{GroupConfig, GroupCoordinator, GroupError, Output, Record, Ticket};
+
+const INDENT: &str = "    ";
+
+/// The transcript with the lines that the coordinator brings about in place of those that were written.
+pub fn play(written: &str) -> String {
+    let mut player = Player::new();
+    for line in written.lines() {
+        if line.starts_with(INDENT) {
+            continue;
+        }
+        player.said.push(line.to_owned());
+        if let Some(line) = Line::parse(line) {
+            player.step(&line);
+        }
+    }
+    player.said.join("\n") + "\n"
+}
+
+struct Player {
+    coordinator: GroupCoordinator,
+    config: GroupConfig,
+    records: Vec<Record>,
+    actors: BTreeMap<Ticket, String>,
+    next_ticket: u64,
+    /// Ids that JoinGroup made up, as `client#number`.
+    joins: u128,
+    said: Vec<String>,
+}
+
+impl Player {
+    fn new() -> Self {
+        let config = GroupConfig::default();
+        let mut coordinator = GroupCoordinator::new(config.clone());
+        coordinator.loaded(0);
+        Self {
+            coordinator,
+            config,
+            records: Vec::new(),
+            actors: BTreeMap::new(),
+            next_ticket: 0,
+            joins: 0,
+            said: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, line: &Line) {
+        self.pass_time(line.time_ms);
+        match line.verb.as_str() {
+            "set" => self.set(line),
+            "restart" => self.restart(line.time_ms),
+            "describe" => self.say(render::described(self.coordinator.describe(line.get("group")).as_ref())),
+            "list" => {
+                let filter =
+                    |key| line.get(key).split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+                let (states, types): (Vec<_>, Vec<_>) = (filter("states"), filter("types"));
+                self.say(render::listed(&self.coordinator.list(&states, &types)));
+            }
+            "fetch" => {
+                let topics = line.topics("topics");
+                let fetched = self.coordinator.fetch_offsets(line.get("group"), topics.as_deref());
+                self.say(render::fetched(&fetched));
+            }
+            "forget-topic" => {
+                let output = self.coordinator.forget_topic(line.get("topic"));
+                self.finish(output, None, false, line.time_ms);
+            }
+            "abandon" => {
+                let actor = line.actor.as_str();
+                let ticket = *self.actors.iter().find(|(_, name)| *name == actor).unwrap().0;
+                self.actors.remove(&ticket);
+                let output = self.coordinator.abandon(line.get("group"), ticket, line.time_ms);
+                self.finish(output, None, false, line.time_ms);
+            }
+            "wait" => {}
+            _ => self.request(line),
+        }
+        self.check_replay();
+    }
+
+    fn request(&mut self, line: &Line) {
+        if line.verb == "join" {
+            self.joins += 1;
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.actors.insert(ticket, line.actor.clone());
+        let output = self.coordinator.handle(ticket, line.request(self.joins), line.time_ms);
+        self.finish(output, None, line.append_fails, line.time_ms);
+    }
+
+    fn set(&mut self, line: &Line) {
+        let number = |value: &str| value.parse::<i64>().unwrap();
+        for (key, value) in &line.fields {
+            match key.as_str() {
+                "group.max.size" => self.config.max_size = usize::try_from(number(value)).unwrap(),
+                "group.initial.rebalance.delay.ms" => {
+                    self.config.initial_rebalance_delay_ms = i32::try_from(number(value)).unwrap();
+                }
+                "offsets.retention.ms" => self.config.offsets_retention_ms = number(value),
+                "offset.metadata.max.bytes" => {
+                    self.config.offset_metadata_max_bytes = usize::try_from(number(value)).unwrap();
+                }
+                other => panic!("setting {other}"),
+            }
+        }
+        self.coordinator.set_config(self.config.clone());
+    }
+
+    /// A new process: what is not in the records is lost, and so are the connections.
+    fn restart(&mut self, now_ms: i64) {
+        self.actors.clear();
+        self.coordinator = self.replayed();
+        let output = self.coordinator.loaded(now_ms);
+        self.finish(output, None, false, now_ms);
+    }
+
+    fn pass_time(&mut self, until_ms: i64) {
+        while let Some(deadline) = self.coordinator.next_deadline().filter(|deadline| *deadline <= until_ms) {
+            let output = self.coordinator.expire(deadline);
+            self.finish(output, Some(deadline), false, deadline);
+        }
+    }
+
+    /// What the server does with an output.
+    fn finish(&mut self, output: Output, deadline: Option<i64>, append_fails: bool, now_ms: i64) {
+        let prefix = deadline.map(|deadline| format!("@{deadline} ")).unwrap_or_default();
+        if append_fails {
+            for (ticket, reply) in output.replies {
+                self.say_reply(&prefix, ticket, &reply.failed(GroupError::NotCoordinator));
+            }
+            let more = self.coordinator.append_failed(&output.records, now_ms);
+            return self.finish(more, deadline, false, now_ms);
+        }
+        for record in &output.records {
+            self.said.push(format!("{INDENT}{prefix}{}", render::record(record)));
+            self.coordinator.replay(record);
+        }
+        self.records.extend(output.records);
+        for (ticket, reply) in output.replies {
+            self.say_reply(&prefix, ticket, &reply);
+        }
+    }
+
+    fn say_reply(&mut self, prefix: &str, ticket: Ticket, reply: &tifo_coordinator::Reply) {
+        let actor = self.actors.remove(&ticket).unwrap_or_else(|| "(gone)".to_owned());
+        self.said.push(format!("{INDENT}{prefix}{actor} <- {}", render::reply(reply)));
+    }
+
+    fn say(&mut self, lines: Vec<String>) {
+        self.said.extend(lines.into_iter().map(|line| format!("{INDENT}{line}")));
+    }
+
+    /// A coordinator that knows only what was written, by way of the bytes.
+    fn replayed(&self) -> GroupCoordinator {
+        let mut fresh = GroupCoordinator::new(self.config.clone());
+        for record in &self.records {
+            let (key, value) = record.encode();
+            fresh.replay(&Record::decode(&key, value.as_ref()).unwrap().unwrap());
+        }
+        fresh
+    }
+
+    fn check_replay(&self) {
+        assert_eq!(self.replayed().durable_records(), self.coordinator.durable_records(), "replay differs from live");
+    }
+}
