@@ -19,7 +19,8 @@ pub(crate) fn batch(compression: Compression, timestamps: &[i64]) -> Bytes {
 }
 
 pub(crate) fn producer_batch(producer: (i64, i16, i32), records: usize) -> Bytes {
-    let mut builder = BatchBuilder::default().producer(producer.0, producer.1, producer.2);
+    let mut builder = BatchBuilder::default();
+    builder.idempotent(producer.0, producer.1, producer.2);
     fill(&mut builder, &vec![NOW_MS; records]);
     builder.build()
 }

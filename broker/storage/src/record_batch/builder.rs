@@ -37,10 +37,9 @@ impl BatchBuilder {
         }
     }
 
-    /// Marks the batch as an idempotent producer's (KIP-98).
-    pub fn producer(mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) -> Self {
+    /// Marks the batch as an idempotent producer's (KIP-98): its records bear the sequences from `base_sequence` on.
+    pub fn idempotent(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
         self.producer = (producer_id, producer_epoch, base_sequence);
-        self
     }
 
     pub fn push(
