@@ -1,9 +1,19 @@
 //! How this node presents itself to clients: node id, cluster id, and the address that each client is told.
 
-use std::net::SocketAddr;
+use crate::errors::RequestError;
+use std::{cmp::Ordering, net::SocketAddr};
 
 /// The epoch of the one leader that every partition has here.
 pub const LEADER_EPOCH: i32 = 0;
+
+/// KIP-320: a client that knows of another leader epoch than ours is told so; -1 does not say.
+pub fn check_leader_epoch(known: i32) -> Result<(), RequestError> {
+    match (known, known.cmp(&LEADER_EPOCH)) {
+        (-1, _) | (_, Ordering::Equal) => Ok(()),
+        (_, Ordering::Less) => Err(RequestError::FencedLeaderEpoch),
+        (_, Ordering::Greater) => Err(RequestError::UnknownLeaderEpoch),
+    }
+}
 
 /// This node, as clients see it.
 #[derive(Debug)]

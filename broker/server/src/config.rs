@@ -1,6 +1,6 @@
 //! The broker's settings. What Kafka has bears Kafka's name and default; deviations are few and said beside the field.
 
-use crate::catalog::topic_settings::{Settings, TOPIC_SETTINGS};
+use crate::catalog::topic_settings::{SettingType, Settings, TOPIC_SETTINGS};
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, path::PathBuf};
 
@@ -87,6 +87,66 @@ impl BrokerConfig {
             return illegal("connections.max.idle.ms", "must be at least 1");
         }
         self.settings.iter().try_for_each(|(name, value)| check_other(name, value))
+    }
+}
+
+/// One setting of the broker as DescribeConfigs tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescribedSetting {
+    pub name: String,
+    pub value: String,
+    pub kind: SettingType,
+    pub is_default: bool,
+    pub documentation: &'static str,
+}
+
+impl BrokerConfig {
+    /// Every setting of Kafka's that this broker reads, with the value in force.
+    pub fn described(&self) -> Vec<DescribedSetting> {
+        let defaults = Self::default().typed();
+        let typed = self.typed().into_iter().zip(defaults).map(|(now, default)| DescribedSetting {
+            name: now.0.to_owned(),
+            is_default: now.1 == default.1,
+            value: now.1,
+            kind: now.2,
+            documentation: now.3,
+        });
+        let inherited = TOPIC_SETTINGS.iter().flat_map(|setting| {
+            setting.inherits.iter().filter_map(|(name, default)| {
+                let own = self.settings.get(*name);
+                Some(DescribedSetting {
+                    name: (*name).to_owned(),
+                    value: own.cloned().or_else(|| default.map(str::to_owned))?,
+                    kind: setting.kind,
+                    is_default: own.is_none(),
+                    documentation: setting.documentation,
+                })
+            })
+        });
+        typed.chain(inherited).collect()
+    }
+
+    #[rustfmt::skip]
+    fn typed(&self) -> Vec<(&'static str, String, SettingType, &'static str)> {
+        use SettingType::{Boolean, Int, Long, String as Text};
+        let data_dir = self.data_dir.display().to_string();
+        let advertised = self.advertised_listeners.clone().unwrap_or_default();
+        vec![
+            ("log.dirs", data_dir.clone(), Text, "Where the data lies."),
+            ("log.dir", data_dir, Text, "Where the data lies."),
+            ("listeners", self.listeners.clone(), Text, "Address to listen on."),
+            ("advertised.listeners", advertised, Text, "What clients are told to dial; empty: the address that each of them dialled."),
+            ("node.id", self.node_id.to_string(), Int, "The only node's id."),
+            ("broker.id", self.node_id.to_string(), Int, "The only node's id."),
+            ("auto.create.topics.enable", self.auto_create_topics_enable.to_string(), Boolean, "Whether a topic is created when a client first asks for it."),
+            ("num.partitions", self.num_partitions.to_string(), Int, "Partitions of topics that are created without saying how many."),
+            ("default.replication.factor", self.default_replication_factor.to_string(), Int, "Replicas of topics that are created without saying how many."),
+            ("delete.topic.enable", self.delete_topic_enable.to_string(), Boolean, "Whether topics can be deleted."),
+            ("socket.request.max.bytes", self.socket_request_max_bytes.to_string(), Int, "Largest request that is read."),
+            ("max.connections", self.max_connections.to_string(), Int, "Most connections at a time."),
+            ("connections.max.idle.ms", self.connections_max_idle_ms.to_string(), Long, "Idle time after which a connection is closed."),
+            ("fetch.max.bytes", self.fetch_max_bytes.to_string(), Int, "Most bytes of one fetch response."),
+        ]
     }
 }
 

@@ -27,6 +27,22 @@ pub enum RequestError {
     #[error("{0}")]
     InvalidRequest(String),
     #[error("{0}")]
+    PolicyViolation(String),
+    #[error("Topic deletion is disabled.")]
+    TopicDeletionDisabled,
+    #[error("The version of API is not supported.")]
+    UnsupportedVersion,
+    #[error("The leader epoch in the request is older than the epoch on the broker.")]
+    FencedLeaderEpoch,
+    #[error("The leader epoch in the request is newer than the epoch on the broker.")]
+    UnknownLeaderEpoch,
+    #[error("Produce request specified an invalid value for required acks.")]
+    InvalidRequiredAcks,
+    #[error("Transactions are not served by this broker yet.")]
+    InvalidTransactionState,
+    #[error("A transactional batch needs a transactional id.")]
+    TransactionalIdAuthorizationFailed,
+    #[error("{0}")]
     Append(#[from] AppendError),
     #[error("Disk error when trying to access log file on the disk.")]
     Storage(#[from] StorageError),
@@ -52,6 +68,14 @@ impl RequestError {
             Self::InvalidReplicaAssignment(_) => ResponseError::InvalidReplicaAssignment,
             Self::InvalidConfig(_) => ResponseError::InvalidConfig,
             Self::InvalidRequest(_) => ResponseError::InvalidRequest,
+            Self::PolicyViolation(_) => ResponseError::PolicyViolation,
+            Self::TopicDeletionDisabled => ResponseError::TopicDeletionDisabled,
+            Self::UnsupportedVersion => ResponseError::UnsupportedVersion,
+            Self::FencedLeaderEpoch => ResponseError::FencedLeaderEpoch,
+            Self::UnknownLeaderEpoch => ResponseError::UnknownLeaderEpoch,
+            Self::InvalidRequiredAcks => ResponseError::InvalidRequiredAcks,
+            Self::InvalidTransactionState => ResponseError::InvalidTxnState,
+            Self::TransactionalIdAuthorizationFailed => ResponseError::TransactionalIdAuthorizationFailed,
             Self::Append(error) => append_kind(error),
             Self::Storage(_) | Self::Offline => ResponseError::KafkaStorageError,
             Self::Unexpected(_) => ResponseError::UnknownServerError,
@@ -71,7 +95,9 @@ fn append_kind(error: &AppendError) -> ResponseError {
     match error {
         AppendError::Corrupt(_) => ResponseError::CorruptMessage,
         AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
-        AppendError::UnsupportedMagic(_) => ResponseError::UnsupportedForMessageFormat,
+        // Kafka 4 knows formats 0 and 1 well enough to refuse them.
+        AppendError::UnsupportedMagic(0 | 1) => ResponseError::InvalidRecord,
+        AppendError::UnsupportedMagic(_) => ResponseError::CorruptMessage,
         AppendError::InvalidRecord(_) => ResponseError::InvalidRecord,
         AppendError::InvalidTimestamp(_) => ResponseError::InvalidTimestamp,
         AppendError::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,

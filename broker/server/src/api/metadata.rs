@@ -23,6 +23,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 use std::sync::Arc;
+use uuid::Uuid;
 
 const TOPIC: Kind = Kind::Struct(&[field(UUID).since(10), field(Kind::NullableString)]);
 const LAYOUT: Layout = Layout::new(
@@ -63,6 +64,9 @@ async fn handle(
     let may_create = config.auto_create_topics_enable && request.allow_auto_topic_creation;
     let node = BrokerId(cluster.node_id);
     let describe = Describe { node, version, with_operations: request.include_topic_authorized_operations };
+    if let Some(asked) = request.topics.as_ref().filter(|asked| version < 12 && asked.iter().any(is_by_id)) {
+        return invalid(asked);
+    }
     let mut topics = Vec::new();
     match request.topics {
         Some(asked) if version > 0 || !asked.is_empty() => {
@@ -102,17 +106,17 @@ impl Describe {
         asked: MetadataRequestTopic,
         may_create: bool,
     ) -> MetadataResponseTopic {
-        let by_id = asked.name.is_none() || !asked.topic_id.is_nil();
-        if by_id && self.version < 12 {
-            return refused(asked, ResponseError::InvalidRequest.code());
-        }
+        let by_id = is_by_id(&asked);
         let found = match &asked.name {
             Some(name) if !by_id => find_or_create(catalog, name, may_create).await,
             _ => catalog.topic_by_id(asked.topic_id).ok_or(RequestError::UnknownTopicId),
         };
         match found {
             Ok(topic) => self.topic(&topic),
-            Err(error) => refused(asked, error.code()),
+            Err(error) => {
+                let refused = refused(asked.name.filter(|_| !by_id), asked.topic_id, error.code());
+                self.with_operations(refused)
+            }
         }
     }
 
@@ -123,7 +127,11 @@ impl Describe {
             .with_topic_id(topic.id)
             .with_is_internal(names::is_internal(&topic.name))
             .with_partitions(partitions);
-        if self.with_operations { described.with_topic_authorized_operations(TOPIC_OPERATIONS) } else { described }
+        self.with_operations(described)
+    }
+
+    fn with_operations(&self, topic: MetadataResponseTopic) -> MetadataResponseTopic {
+        if self.with_operations { topic.with_topic_authorized_operations(TOPIC_OPERATIONS) } else { topic }
     }
 
     fn partition(&self, index: i32) -> MetadataResponsePartition {
@@ -152,8 +160,20 @@ async fn find_or_create(catalog: &Arc<Catalog>, name: &str, may_create: bool) ->
     created.map_err(|error| RequestError::Unexpected(error.to_string()))?
 }
 
-fn refused(asked: MetadataRequestTopic, code: i16) -> MetadataResponseTopic {
-    MetadataResponseTopic::default().with_error_code(code).with_name(asked.name).with_topic_id(asked.topic_id)
+fn refused(name: Option<TopicName>, id: Uuid, code: i16) -> MetadataResponseTopic {
+    MetadataResponseTopic::default().with_error_code(code).with_name(name).with_topic_id(id)
+}
+
+fn is_by_id(asked: &MetadataRequestTopic) -> bool {
+    asked.name.is_none() || !asked.topic_id.is_nil()
+}
+
+/// Before version 12 topics are asked for by name only; Kafka refuses the whole request.
+fn invalid(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+    let code = ResponseError::InvalidRequest.code();
+    let refused =
+        |topic: &MetadataRequestTopic| refused(Some(topic.name.clone().unwrap_or_default()), topic.topic_id, code);
+    MetadataResponse::default().with_controller_id(BrokerId(-1)).with_topics(asked.iter().map(refused).collect())
 }
 
 pub fn topic_name(name: &str) -> TopicName {

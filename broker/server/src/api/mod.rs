@@ -6,8 +6,20 @@
 
 pub mod bounds;
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod fetch;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
 
 use crate::{
     network::{
@@ -25,7 +37,22 @@ use kafka_protocol::{
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
 
 /// The APIs that this broker serves, by key.
-pub const TABLE: &[Api] = &[metadata::API, api_versions::API];
+pub const TABLE: &[Api] = &[
+    produce::API,
+    fetch::API,
+    list_offsets::API,
+    metadata::API,
+    api_versions::API,
+    create_topics::API,
+    delete_topics::API,
+    init_producer_id::API,
+    offset_for_leader_epoch::API,
+    describe_configs::API,
+    alter_configs::API,
+    create_partitions::API,
+    incremental_alter_configs::API,
+    describe_cluster::API,
+];
 
 /// One API: what is known of it without running it.
 #[derive(Debug, Clone, Copy)]

@@ -8,8 +8,8 @@ use crate::{errors::RequestError, partition::Partition};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Most partitions that one topic may have here: each has its files and its place in memory.
-pub const MAX_PARTITIONS_PER_TOPIC: i32 = 100_000;
+/// Most partitions that one request may add; Kafka's own limit.
+pub const MAX_PARTITIONS_PER_REQUEST: i32 = 10_000;
 
 /// What a topic is created with.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +85,7 @@ impl Catalog {
         let mut writer = self.writer.lock();
         let topic = self.topic(name).ok_or(RequestError::UnknownTopicOrPartition)?;
         let before = topic.partition_count();
-        self.check_increase(before, increase)?;
+        self.check_increase(name, before, increase)?;
         if validate_only {
             return Ok(());
         }
@@ -187,7 +187,8 @@ impl Catalog {
         if wanted > 1 {
             return Err(RequestError::InvalidReplicationFactor(format!(
                 "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} \
-                 cannot be reached because only 1 broker(s) are registered."
+                 cannot be reached because only 1 broker(s) are registered or some brokers have all their log \
+                 directories cordoned."
             )));
         }
         let count = if new.partitions == -1 { self.config.num_partitions } else { new.partitions };
@@ -195,13 +196,25 @@ impl Catalog {
     }
 
     fn check_assignments(&self, new: &NewTopic) -> Result<i32, RequestError> {
-        if new.replication_factor != -1 || new.partitions != -1 {
-            return Err(RequestError::InvalidRequest(
-                "A manual partition assignment was specified, but replication factor was not set to -1.".into(),
-            ));
+        let given = match (new.replication_factor, new.partitions) {
+            (-1, -1) => None,
+            (-1, _) => Some("numPartitions"),
+            _ => Some("replication factor"),
+        };
+        if let Some(given) = given {
+            let complaint = format!("A manual partition assignment was specified, but {given} was not set to -1.");
+            return Err(RequestError::InvalidRequest(complaint));
         }
         let mut assignments = new.assignments.clone();
         assignments.sort_unstable();
+        let twice = assignments.windows(2).find_map(|pair| match pair {
+            [(first, _), (second, _)] if first == second => Some(first),
+            _ => None,
+        });
+        if let Some(partition) = twice {
+            let complaint = format!("Found multiple manual partition assignments for partition {partition}");
+            return Err(RequestError::InvalidReplicaAssignment(complaint));
+        }
         for (due, (partition, replicas)) in (0..).zip(&assignments) {
             if *partition != due {
                 return Err(RequestError::InvalidReplicaAssignment(
@@ -213,17 +226,17 @@ impl Catalog {
         check_most(i32::try_from(assignments.len()).unwrap_or(i32::MAX))
     }
 
-    fn check_increase(&self, before: i32, increase: &Increase) -> Result<(), RequestError> {
+    fn check_increase(&self, name: &str, before: i32, increase: &Increase) -> Result<(), RequestError> {
         let count = increase.count;
         if count == before {
             return Err(RequestError::InvalidPartitions(format!("Topic already has {before} partition(s).")));
         }
         if count < before {
             return Err(RequestError::InvalidPartitions(format!(
-                "The topic {{}} currently has {before} partition(s); {count} would not be an increase."
+                "The topic {name} currently has {before} partition(s); {count} would not be an increase."
             )));
         }
-        check_most(count)?;
+        check_most(count - before)?;
         let Some(assignments) = &increase.assignments else { return Ok(()) };
         if i32::try_from(assignments.len()).ok() != Some(count - before) {
             return Err(RequestError::InvalidReplicaAssignment(format!(
@@ -254,10 +267,8 @@ impl Catalog {
 }
 
 fn check_most(count: i32) -> Result<i32, RequestError> {
-    if count > MAX_PARTITIONS_PER_TOPIC {
-        return Err(RequestError::InvalidPartitions(format!(
-            "{count} partitions are more than the {MAX_PARTITIONS_PER_TOPIC} that one topic may have here."
-        )));
+    if count > MAX_PARTITIONS_PER_REQUEST {
+        return Err(RequestError::PolicyViolation("Excessively large number of partitions per request.".into()));
     }
     Ok(count)
 }

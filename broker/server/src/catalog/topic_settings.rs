@@ -27,6 +27,8 @@ pub enum Legal {
     Any,
     AtLeast(i64),
     Between(f64, f64),
+    /// 1 to 9, or -1 for the codec's own default.
+    GzipLevel,
     /// Exactly one of them.
     OneOf(&'static [&'static str]),
     /// A list of them.
@@ -63,20 +65,20 @@ macro_rules! setting {
     (@own) => { None };
 }
 
-use Legal::{Among, Any, AtLeast, Between, OneOf};
+use Legal::{Among, Any, AtLeast, Between, GzipLevel, OneOf};
 
 /// All topic settings of Apache Kafka 4.3, by name, and Tifo's own.
 #[rustfmt::skip]
 pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     setting!("cleanup.policy", List, "delete", ["log.cleanup.policy" = "delete"], Among(&["compact", "delete"]), "What happens to old records: delete, compact, or both."),
-    setting!("compression.gzip.level", Int, "-1", ["compression.gzip.level" = "-1"], Between(-1.0, 9.0), "Level when compression.type is gzip."),
+    setting!("compression.gzip.level", Int, "-1", ["compression.gzip.level" = "-1"], GzipLevel, "Level when compression.type is gzip."),
     setting!("compression.lz4.level", Int, "9", ["compression.lz4.level" = "9"], Between(1.0, 17.0), "Level when compression.type is lz4."),
     setting!("compression.type", String, "producer", ["compression.type" = "producer"], OneOf(CODECS), "Codec that batches are stored in; producer keeps them as they came."),
     setting!("compression.zstd.level", Int, "3", ["compression.zstd.level" = "3"], Between(-131_072.0, 22.0), "Level when compression.type is zstd."),
     setting!("delete.retention.ms", Long, "86400000", ["log.cleaner.delete.retention.ms" = "86400000"], AtLeast(0), "How long tombstones stay readable in a compacted topic."),
     setting!("file.delete.delay.ms", Long, "60000", ["log.segment.delete.delay.ms" = "60000"], AtLeast(0), "How long a removed segment's file stays on disk."),
     setting!("flush.messages", Long, MAX_LONG, ["log.flush.interval.messages" = MAX_LONG], AtLeast(1), "Records after which the log is forced to disk."),
-    setting!("flush.ms", Long, MAX_LONG, ["log.flush.interval.ms", "log.flush.scheduler.interval.ms" = MAX_LONG], AtLeast(0), "Time after which the log is forced to disk."),
+    setting!("flush.ms", Long, MAX_LONG, ["log.flush.interval.ms"], AtLeast(0), "Time after which the log is forced to disk."),
     setting!("follower.replication.throttled.replicas", List, "", [], Any, "Has no meaning on one node."),
     setting!("index.interval.bytes", Int, "4096", ["log.index.interval.bytes" = "4096"], AtLeast(0), "Bytes of log between two entries of its indexes."),
     setting!("leader.replication.throttled.replicas", List, "", [], Any, "Has no meaning on one node."),
@@ -94,13 +96,13 @@ pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     setting!("preallocate", Boolean, "false", ["log.preallocate" = "false"], Any, "Accepted; segments grow as they are written."),
     setting!("remote.log.copy.disable", Boolean, "false", [], Any, "Has no meaning without tiered storage."),
     setting!("remote.log.delete.on.disable", Boolean, "false", [], Any, "Has no meaning without tiered storage."),
-    setting!("remote.storage.enable", Boolean, "false", [], Any, "Tiered storage is not there; only false is accepted in effect."),
+    setting!("remote.storage.enable", Boolean, "false", [], Any, "Tiered storage is not there: only false is accepted."),
     setting!("retention.bytes", Long, "-1", ["log.retention.bytes" = "-1"], Any, "Size over which old segments are deleted; -1 for no limit."),
-    setting!("retention.ms", Long, "604800000", ["log.retention.ms", "log.retention.minutes", "log.retention.hours" = "168"], AtLeast(-1), "Age over which old segments are deleted; -1 for no limit."),
+    setting!("retention.ms", Long, "604800000", ["log.retention.ms", "log.retention.minutes", "log.retention.hours"], AtLeast(-1), "Age over which old segments are deleted; -1 for no limit."),
     setting!("segment.bytes", Int, "1073741824", ["log.segment.bytes" = "1073741824"], AtLeast(1_048_576), "Size at which a new segment begins."),
     setting!("segment.index.bytes", Int, "10485760", ["log.index.size.max.bytes" = "10485760"], AtLeast(4), "Largest size of a segment's index."),
-    setting!("segment.jitter.ms", Long, "0", ["log.roll.jitter.ms", "log.roll.jitter.hours" = "0"], AtLeast(0), "Random part taken off segment.ms."),
-    setting!("segment.ms", Long, "604800000", ["log.roll.ms", "log.roll.hours" = "168"], AtLeast(1), "Age at which a new segment begins."),
+    setting!("segment.jitter.ms", Long, "0", ["log.roll.jitter.ms", "log.roll.jitter.hours"], AtLeast(0), "Random part taken off segment.ms."),
+    setting!("segment.ms", Long, "604800000", ["log.roll.ms", "log.roll.hours"], AtLeast(1), "Age at which a new segment begins."),
     setting!("unclean.leader.election.enable", Boolean, "false", ["unclean.leader.election.enable" = "false"], Any, "Has no meaning on one node."),
 ];
 
@@ -116,7 +118,15 @@ pub fn validate(settings: &Settings) -> Result<(), RequestError> {
         let setting =
             setting.ok_or_else(|| RequestError::InvalidConfig(format!("Unknown topic config name: {name}")))?;
         setting.check(value)
-    })
+    })?;
+    let is_remote = settings.get("remote.storage.enable").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if is_remote {
+        return Err(RequestError::InvalidConfig(
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 impl TopicSetting {
@@ -129,9 +139,17 @@ impl TopicSetting {
         match complaint {
             None => Ok(()),
             Some(complaint) => {
-                let name = self.name;
+                let (name, value) = (self.name, self.normal(value));
                 Err(RequestError::InvalidConfig(format!("Invalid value {value} for configuration {name}: {complaint}")))
             }
+        }
+    }
+
+    /// Numbers with a fraction are shown as Java shows them.
+    fn normal(&self, value: &str) -> String {
+        match (self.kind, value.trim().parse::<f64>()) {
+            (SettingType::Double, Ok(number)) => format!("{number:?}"),
+            _ => value.to_owned(),
         }
     }
 
@@ -161,6 +179,10 @@ impl TopicSetting {
             Between(least, _) if number < least => Some(format!("Value must be at least {least}")),
             Between(_, most) if number > most => Some(format!("Value must be no more than {most}")),
             Between(..) => None,
+            GzipLevel => {
+                let is_legal = number == -1.0 || (1.0..=9.0).contains(&number);
+                (!is_legal).then(|| "Value must be between 1 and 9 or equal to -1".to_owned())
+            }
             OneOf(words) => (!words.contains(&value)).then(|| format!("String must be one of: {}", words.join(", "))),
             Among(words) => {
                 let is_legal = list(value).all(|item| words.contains(&item));

@@ -30,6 +30,12 @@ pub struct Response {
 #[error("response does not encode: {0}")]
 pub struct EncodeError(String);
 
+impl EncodeError {
+    pub fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
 impl Response {
     /// Encodes a body that lies in memory.
     pub fn encode<R: Encodable + HeaderVersion>(

@@ -1,0 +1,212 @@
+//! Produce, key 0, versions 3-13; 0-13 is advertised, as Kafka does (an old librdkafka looks for 0), and 0-2 cost the
+//! connection, as in Kafka.
+//!
+//! 3 (KIP-98): transactional id, record batches of format 2. 5 (KIP-207): log start offset. 6 (KIP-219): throttling is the
+//! client's to do. 7 (KIP-110): zstd. 8 (KIP-467): record errors and a message. 9: flexible. 10 (KIP-951): the new leader.
+//! 11, 12 (KIP-890): no change of the schema. 13 (KIP-516): topic ids.
+//! A batch is stored as it came. Appends happen in request order, before the handler returns.
+//! Left out: transactions (a transactional batch is refused), and the index of the record at fault in `record_errors`.
+
+use super::{Answer, Api, Call, Closed, Context, bounds::*, ready, versions};
+use crate::{
+    catalog::{Catalog, Topic},
+    clock::Clock,
+    errors::RequestError,
+};
+use bytes::Bytes;
+use kafka_protocol::messages::{
+    ApiKey, ProduceRequest, ProduceResponse,
+    produce_request::{PartitionProduceData, TopicProduceData},
+    produce_response::{PartitionProduceResponse, TopicProduceResponse},
+};
+use std::sync::Arc;
+use tifo_storage::{AppendError, Appended, Origin};
+
+const PARTITION: Kind = Kind::Struct(&[field(INT32), field(Kind::NullableBytes)]);
+const TOPIC: Kind = Kind::Struct(&[
+    field(Kind::String).until(12),
+    field(UUID).since(13),
+    field(Kind::Array(&PARTITION)),
+]);
+const LAYOUT: Layout =
+    Layout::new(9, &[field(Kind::NullableString), field(INT16), field(INT32), field(Kind::Array(&TOPIC))]);
+
+pub const API: Api = Api {
+    key: ApiKey::Produce,
+    name: "Produce",
+    advertised: versions(0, 13),
+    served: versions(3, 13),
+    request: LAYOUT,
+    handle: |services, call| ready(handle(&services.catalog, &services.clock, call)),
+};
+
+/// Batch length and what stands before it.
+const BATCH_OVERHEAD_BYTES: usize = 12;
+/// Where the attributes of a batch stand.
+const ATTRIBUTES_POSITION: usize = 21;
+const TRANSACTIONAL_BIT: i16 = 1 << 4;
+
+fn handle(catalog: &Catalog, clock: &Clock, call: Call) -> Answer {
+    let context = call.context.clone();
+    let request = match call.decode::<ProduceRequest>() {
+        Ok(request) => request,
+        Err(closed) => return Answer::Close(closed),
+    };
+    let writer = Writer { catalog, now_ms: clock.now_ms(), request: &request, version: context.version };
+    let mut first_error = None;
+    let responses = request.topic_data.iter().map(|topic| writer.topic(topic, &mut first_error)).collect();
+    answer(&context, request.acks, responses, first_error)
+}
+
+fn answer(
+    context: &Context,
+    acks: i16,
+    responses: Vec<TopicProduceResponse>,
+    first_error: Option<RequestError>,
+) -> Answer {
+    match (acks, first_error) {
+        (0, None) => Answer::Nothing,
+        // Nobody reads an answer: closing is the only way to tell.
+        (0, Some(error)) => Answer::Close(Closed::SilentProduceFailed(error.to_string())),
+        _ => context.respond(&ProduceResponse::default().with_responses(responses)),
+    }
+}
+
+/// Appends the parts of one request.
+struct Writer<'a> {
+    catalog: &'a Catalog,
+    now_ms: i64,
+    request: &'a ProduceRequest,
+    version: i16,
+}
+
+impl Writer<'_> {
+    fn topic(&self, data: &TopicProduceData, first_error: &mut Option<RequestError>) -> TopicProduceResponse {
+        let topic = match self.version {
+            13.. => self.catalog.topic_by_id(data.topic_id).ok_or(RequestError::UnknownTopicId),
+            _ => self.catalog.topic(&data.name).ok_or(RequestError::UnknownTopicOrPartition),
+        };
+        let partitions = data.partition_data.iter().map(|partition| {
+            let appended = match &topic {
+                Ok(topic) => self.append(topic, partition),
+                Err(RequestError::UnknownTopicId) => Err(RequestError::UnknownTopicId),
+                Err(_) => Err(RequestError::UnknownTopicOrPartition),
+            };
+            let response = self.describe(partition.index, topic.as_ref().ok(), &appended);
+            if let Err(error) = appended {
+                tracing::debug!(topic = %data.name, partition = partition.index, %error, "produce refused");
+                first_error.get_or_insert(error);
+            }
+            response
+        });
+        TopicProduceResponse::default()
+            .with_name(data.name.clone())
+            .with_topic_id(data.topic_id)
+            .with_partition_responses(partitions.collect())
+    }
+
+    fn append(&self, topic: &Arc<Topic>, data: &PartitionProduceData) -> Result<Appended, RequestError> {
+        if !matches!(self.request.acks, -1..=1) {
+            return Err(RequestError::InvalidRequiredAcks);
+        }
+        let partition = topic.partition(data.index)?;
+        let batch = only_batch(data.records.clone().unwrap_or_default())?;
+        if is_transactional(&batch) {
+            return Err(match self.request.transactional_id {
+                Some(_) => RequestError::InvalidTransactionState,
+                None => RequestError::TransactionalIdAuthorizationFailed,
+            });
+        }
+        let size = batch.len();
+        let appended = partition.append(&batch, Origin::Client, self.now_ms)?;
+        metrics::counter!("tifo_broker_produced_bytes_total").increment(u64::try_from(size).unwrap_or(u64::MAX));
+        Ok(appended)
+    }
+
+    fn describe(
+        &self,
+        index: i32,
+        topic: Option<&Arc<Topic>>,
+        appended: &Result<Appended, RequestError>,
+    ) -> PartitionProduceResponse {
+        let response = PartitionProduceResponse::default().with_index(index).with_error_message(None);
+        match appended {
+            Ok(appended) => response
+                .with_base_offset(appended.base_offset)
+                .with_log_append_time_ms(appended.log_append_time_ms)
+                .with_log_start_offset(appended.log_start_offset),
+            Err(error) => {
+                let (start, message) = details(error);
+                let start = start.then(|| topic.and_then(|topic| topic.partition(index).ok()?.offsets().ok()));
+                response
+                    .with_error_code(error.code())
+                    .with_base_offset(-1)
+                    .with_log_append_time_ms(-1)
+                    .with_log_start_offset(start.flatten().map_or(-1, |offsets| offsets.log_start_offset))
+                    .with_error_message(message.then(|| error.message()))
+            }
+        }
+    }
+}
+
+/// What Kafka tells besides the code: the log start offset, and a message.
+fn details(error: &RequestError) -> (bool, bool) {
+    match error {
+        RequestError::Append(AppendError::InvalidRecord(_) | AppendError::InvalidTimestamp(_)) => (true, true),
+        RequestError::Append(AppendError::OutOfOrderSequence { .. } | AppendError::InvalidProducerEpoch { .. }) => {
+            (true, false)
+        }
+        _ => (false, false),
+    }
+}
+
+/// The one batch that a partition's records must be; a cut-off rest behind it is ignored, as in Kafka.
+fn only_batch(mut records: Bytes) -> Result<Bytes, RequestError> {
+    let refused = |reason: &str| Err(RequestError::Append(AppendError::InvalidRecord(reason.to_owned())));
+    let Some(size) = batch_size(&records) else {
+        return refused("Produce requests must contain exactly one whole record batch per partition");
+    };
+    let rest = records.split_off(size);
+    if batch_size(&rest).is_some() {
+        return refused("Produce requests are only allowed to contain exactly one record batch per partition");
+    }
+    Ok(records)
+}
+
+/// The size of the batch at the beginning, if all of it is there.
+fn batch_size(records: &[u8]) -> Option<usize> {
+    let length = records.get(8..BATCH_OVERHEAD_BYTES)?.first_chunk::<4>()?;
+    let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+    let size = length.checked_add(BATCH_OVERHEAD_BYTES)?;
+    (size <= records.len()).then_some(size)
+}
+
+fn is_transactional(batch: &[u8]) -> bool {
+    let attributes = batch.get(ATTRIBUTES_POSITION..).and_then(|rest| rest.first_chunk::<2>());
+    attributes.is_some_and(|bytes| i16::from_be_bytes(*bytes) & TRANSACTIONAL_BIT != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn batch(length: i32, body: usize) -> Vec<u8> {
+        let mut bytes = vec![0; 8];
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend(std::iter::repeat_n(0, body));
+        bytes
+    }
+
+    #[test]
+    fn exactly_one_whole_batch() {
+        let whole = batch(10, 10);
+        assert_eq!(only_batch(whole.clone().into()).unwrap().len(), 22);
+        let half_behind = [&whole[..], &whole[..15]].concat();
+        assert_eq!(only_batch(half_behind.into()).unwrap().len(), 22);
+        for wrong in [vec![], vec![0; 7], batch(11, 10), batch(-1, 10), batch(i32::MAX, 10), [whole.clone(), whole].concat()]
+        {
+            assert_eq!(only_batch(wrong.into()).unwrap_err().code(), 87);
+        }
+    }
+}
