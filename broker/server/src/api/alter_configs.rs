@@ -10,7 +10,7 @@ use crate::{
     errors::RequestError,
 };
 use kafka_protocol::messages::{
-    ApiKey, AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
+    AlterConfigsRequest, AlterConfigsResponse, ApiKey, alter_configs_request::AlterConfigsResource,
     alter_configs_response::AlterConfigsResourceResponse,
 };
 use std::sync::Arc;

@@ -14,8 +14,7 @@ use kafka_protocol::messages::{
 use std::{collections::HashMap, sync::Arc};
 
 const ASSIGNMENT: Kind = Kind::Struct(&[field(Kind::Array(&INT32))]);
-const TOPIC: Kind =
-    Kind::Struct(&[field(Kind::String), field(INT32), field(Kind::NullableArray(&ASSIGNMENT))]);
+const TOPIC: Kind = Kind::Struct(&[field(Kind::String), field(INT32), field(Kind::NullableArray(&ASSIGNMENT))]);
 const LAYOUT: Layout = Layout::new(2, &[field(Kind::Array(&TOPIC)), field(INT32), field(BOOLEAN)]);
 
 pub const API: Api = Api {

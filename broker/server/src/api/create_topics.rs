@@ -62,11 +62,7 @@ async fn handle(
     CreateTopicsResponse::default().with_topics(topics)
 }
 
-fn create_all(
-    catalog: &Catalog,
-    config: &BrokerConfig,
-    request: &CreateTopicsRequest,
-) -> Vec<CreatableTopicResult> {
+fn create_all(catalog: &Catalog, config: &BrokerConfig, request: &CreateTopicsRequest) -> Vec<CreatableTopicResult> {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for topic in &request.topics {
         *times.entry(&topic.name).or_default() += 1;
@@ -90,18 +86,18 @@ fn create_all(
     results
 }
 
-fn create(
-    catalog: &Catalog,
-    topic: &CreatableTopic,
-    validate_only: bool,
-) -> Result<Arc<Topic>, RequestError> {
+fn create(catalog: &Catalog, topic: &CreatableTopic, validate_only: bool) -> Result<Arc<Topic>, RequestError> {
     let new = NewTopic {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignments: topic.assignments.iter().map(|assignment| {
-            (assignment.partition_index, assignment.broker_ids.iter().map(|broker| broker.0).collect())
-        }).collect(),
+        assignments: topic
+            .assignments
+            .iter()
+            .map(|assignment| {
+                (assignment.partition_index, assignment.broker_ids.iter().map(|broker| broker.0).collect())
+            })
+            .collect(),
         settings: settings(topic)?,
     };
     catalog.create_topic(&new, validate_only)

@@ -16,10 +16,8 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 const TOPIC: Kind = Kind::Struct(&[field(Kind::NullableString), field(UUID)]);
-const LAYOUT: Layout = Layout::new(
-    4,
-    &[field(Kind::Array(&TOPIC)).since(6), field(Kind::Array(&Kind::String)).until(5), field(INT32)],
-);
+const LAYOUT: Layout =
+    Layout::new(4, &[field(Kind::Array(&TOPIC)).since(6), field(Kind::Array(&Kind::String)).until(5), field(INT32)]);
 
 pub const API: Api = Api {
     key: ApiKey::DeleteTopics,
@@ -87,7 +85,9 @@ fn find(catalog: &Catalog, asked: &DeleteTopicState) -> Result<Arc<Topic>, Reque
     match (&asked.name, asked.topic_id.is_nil()) {
         (Some(name), true) => catalog.topic(name).ok_or(RequestError::UnknownTopicOrPartition),
         (None, false) => catalog.topic_by_id(asked.topic_id).ok_or(RequestError::UnknownTopicId),
-        (Some(_), false) => Err(RequestError::InvalidRequest("You may not specify both topic name and topic id.".into())),
+        (Some(_), false) => {
+            Err(RequestError::InvalidRequest("You may not specify both topic name and topic id.".into()))
+        }
         (None, true) => Err(RequestError::InvalidRequest("Neither topic name nor id were specified.".into())),
     }
 }

@@ -14,8 +14,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-const LAYOUT: Layout =
-    Layout::new(0, &[field(BOOLEAN), field(INT8).since(1), field(BOOLEAN).since(2)]);
+const LAYOUT: Layout = Layout::new(0, &[field(BOOLEAN), field(INT8).since(1), field(BOOLEAN).since(2)]);
 
 pub const API: Api = Api {
     key: ApiKey::DescribeCluster,

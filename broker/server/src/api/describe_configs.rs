@@ -22,8 +22,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-const RESOURCE: Kind =
-    Kind::Struct(&[field(INT8), field(Kind::String), field(Kind::NullableArray(&Kind::String))]);
+const RESOURCE: Kind = Kind::Struct(&[field(INT8), field(Kind::String), field(Kind::NullableArray(&Kind::String))]);
 const LAYOUT: Layout = Layout::new(4, &[field(Kind::Array(&RESOURCE)), field(BOOLEAN), field(BOOLEAN).since(3)]);
 
 pub const API: Api = Api {
@@ -121,17 +120,21 @@ fn topic_entries(own: &Settings, broker: &Settings) -> Vec<Described> {
 }
 
 fn broker_entries(config: &BrokerConfig) -> Vec<Described> {
-    let mut entries: Vec<Described> = config.described().into_iter().map(|setting| {
-        let source = if setting.is_default { Source::Default } else { Source::StaticBroker };
-        let synonym = Synonym { name: setting.name.clone(), value: setting.value.clone(), source };
-        Described {
-            name: setting.name,
-            effective: Effective { value: setting.value, source, synonyms: vec![synonym] },
-            kind: setting.kind as i8,
-            is_read_only: true,
-            documentation: setting.documentation,
-        }
-    }).collect();
+    let mut entries: Vec<Described> = config
+        .described()
+        .into_iter()
+        .map(|setting| {
+            let source = if setting.is_default { Source::Default } else { Source::StaticBroker };
+            let synonym = Synonym { name: setting.name.clone(), value: setting.value.clone(), source };
+            Described {
+                name: setting.name,
+                effective: Effective { value: setting.value, source, synonyms: vec![synonym] },
+                kind: setting.kind as i8,
+                is_read_only: true,
+                documentation: setting.documentation,
+            }
+        })
+        .collect();
     entries.sort_by(|left, right| left.name.cmp(&right.name));
     entries
 }

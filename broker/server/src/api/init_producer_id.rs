@@ -12,10 +12,8 @@ use kafka_protocol::{
     messages::{ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProducerId},
 };
 
-const LAYOUT: Layout = Layout::new(
-    2,
-    &[field(Kind::NullableString), field(INT32), field(INT64).since(3), field(INT16).since(3)],
-);
+const LAYOUT: Layout =
+    Layout::new(2, &[field(Kind::NullableString), field(INT32), field(INT64).since(3), field(INT16).since(3)]);
 
 pub const API: Api = Api {
     key: ApiKey::InitProducerId,

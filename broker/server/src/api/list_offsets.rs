@@ -22,10 +22,8 @@ use tifo_storage::TimestampAndOffset;
 
 const PARTITION: Kind = Kind::Struct(&[field(INT32), field(INT32).since(4), field(INT64)]);
 const TOPIC: Kind = Kind::Struct(&[field(Kind::String), field(Kind::Array(&PARTITION))]);
-const LAYOUT: Layout = Layout::new(
-    6,
-    &[field(INT32), field(INT8).since(2), field(Kind::Array(&TOPIC)), field(INT32).since(10)],
-);
+const LAYOUT: Layout =
+    Layout::new(6, &[field(INT32), field(INT8).since(2), field(Kind::Array(&TOPIC)), field(INT32).since(10)]);
 
 pub const API: Api = Api {
     key: ApiKey::ListOffsets,
@@ -96,10 +94,9 @@ fn answer(index: i32, found: Result<Option<TimestampAndOffset>, RequestError>) -
         .with_offset(-1)
         .with_leader_epoch(-1);
     match found {
-        Ok(Some(found)) => nothing
-            .with_timestamp(found.timestamp_ms)
-            .with_offset(found.offset)
-            .with_leader_epoch(found.leader_epoch),
+        Ok(Some(found)) => {
+            nothing.with_timestamp(found.timestamp_ms).with_offset(found.offset).with_leader_epoch(found.leader_epoch)
+        }
         Ok(None) => nothing,
         Err(error) => nothing.with_error_code(error.code()),
     }

@@ -63,7 +63,7 @@ async fn handle(
     let version = context.version;
     let may_create = config.auto_create_topics_enable && request.allow_auto_topic_creation;
     let node = BrokerId(cluster.node_id);
-    let describe = Describe { node, version, with_operations: request.include_topic_authorized_operations };
+    let describe = Describe { node, with_operations: request.include_topic_authorized_operations };
     if let Some(asked) = request.topics.as_ref().filter(|asked| version < 12 && asked.iter().any(is_by_id)) {
         return invalid(asked);
     }
@@ -95,7 +95,6 @@ async fn handle(
 /// How this request wants topics described.
 struct Describe {
     node: BrokerId,
-    version: i16,
     with_operations: bool,
 }
 

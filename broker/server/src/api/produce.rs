@@ -23,11 +23,8 @@ use std::sync::Arc;
 use tifo_storage::{AppendError, Appended, Origin};
 
 const PARTITION: Kind = Kind::Struct(&[field(INT32), field(Kind::NullableBytes)]);
-const TOPIC: Kind = Kind::Struct(&[
-    field(Kind::String).until(12),
-    field(UUID).since(13),
-    field(Kind::Array(&PARTITION)),
-]);
+const TOPIC: Kind =
+    Kind::Struct(&[field(Kind::String).until(12), field(UUID).since(13), field(Kind::Array(&PARTITION))]);
 const LAYOUT: Layout =
     Layout::new(9, &[field(Kind::NullableString), field(INT16), field(INT32), field(Kind::Array(&TOPIC))]);
 
@@ -94,7 +91,7 @@ impl Writer<'_> {
             };
             let response = self.describe(partition.index, topic.as_ref().ok(), &appended);
             if let Err(error) = appended {
-                tracing::debug!(topic = %data.name, partition = partition.index, %error, "produce refused");
+                tracing::debug!(topic = ?data.name, partition = partition.index, %error, "produce refused");
                 first_error.get_or_insert(error);
             }
             response
@@ -204,7 +201,8 @@ mod tests {
         assert_eq!(only_batch(whole.clone().into()).unwrap().len(), 22);
         let half_behind = [&whole[..], &whole[..15]].concat();
         assert_eq!(only_batch(half_behind.into()).unwrap().len(), 22);
-        for wrong in [vec![], vec![0; 7], batch(11, 10), batch(-1, 10), batch(i32::MAX, 10), [whole.clone(), whole].concat()]
+        for wrong in
+            [vec![], vec![0; 7], batch(11, 10), batch(-1, 10), batch(i32::MAX, 10), [whole.clone(), whole].concat()]
         {
             assert_eq!(only_batch(wrong.into()).unwrap_err().code(), 87);
         }

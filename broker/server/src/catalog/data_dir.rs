@@ -110,15 +110,6 @@ impl DataDir {
         Ok(())
     }
 
-    /// Names of directories that look like a partition's.
-    pub fn partition_dirs(&self) -> Result<Vec<(String, i32)>, StorageError> {
-        let split = |name: &str| {
-            let (topic, partition) = name.rsplit_once('-')?;
-            Some((topic.to_owned(), partition.parse::<i32>().ok()?))
-        };
-        Ok(self.entries()?.iter().filter_map(|name| split(name.to_str()?)).collect())
-    }
-
     fn entries(&self) -> Result<Vec<std::ffi::OsString>, StorageError> {
         let listing =
             fs::read_dir(&self.path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());

@@ -102,7 +102,11 @@ impl Encoder {
             bytes.put_i64(offsets.map_or(-1, |offsets| offsets.log_start_offset));
         }
         // Aborted transactions: null, except that Kafka says "none" of partitions that it does not have.
-        if is_unknown { self.put_count(0) } else { self.put_null_array() }
+        if is_unknown {
+            self.put_count(0)
+        } else {
+            self.put_null_array()
+        }
         if self.version >= 11 {
             self.frame.bytes.put_i32(-1); // preferred read replica
         }

@@ -37,11 +37,8 @@ const PARTITION: Kind = Kind::Struct(&[
     field(UUID).since(17).tag(0),
     field(INT64).since(18).tag(1),
 ]);
-const TOPIC: Kind = Kind::Struct(&[
-    field(Kind::String).until(12),
-    field(UUID).since(13),
-    field(Kind::Array(&PARTITION)),
-]);
+const TOPIC: Kind =
+    Kind::Struct(&[field(Kind::String).until(12), field(UUID).since(13), field(Kind::Array(&PARTITION))]);
 const FORGOTTEN: Kind =
     Kind::Struct(&[field(Kind::String).until(12), field(UUID).since(13), field(Kind::Array(&INT32))]);
 const REPLICA_STATE: Kind = Kind::Struct(&[field(INT32), field(INT64)]);
@@ -188,7 +185,8 @@ impl Fetch {
 
     /// An error is told at once; so is what a closed segment holds, however little.
     fn is_enough(&self, reads: &[Read]) -> bool {
-        let size = |read: &Read| read.as_ref().ok().and_then(|read| read.slice.as_ref()).map_or(0, |slice| slice.length);
+        let size =
+            |read: &Read| read.as_ref().ok().and_then(|read| read.slice.as_ref()).map_or(0, |slice| slice.length);
         let total: usize = reads.iter().map(size).sum();
         reads.is_empty()
             || total >= self.min_bytes
