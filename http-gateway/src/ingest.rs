@@ -1,0 +1,217 @@
+//! `POST /v1/streams/{stream}/events`: from a request to the stream's buffer, and back with the log's answer.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use metrics::counter;
+use serde_json::json;
+use std::sync::{Arc, atomic::Ordering};
+use tokio::sync::oneshot;
+
+use crate::{
+    buffer::{Entry, NotStored, Placed, Refusal, Waiter},
+    connection::BodyWatch,
+    event::{EventError, Events, Format},
+    gateway::Shared,
+    plan::MAX_IDEMPOTENT_BYTES,
+    problem::Problem,
+    producer::Producer,
+    stream::Stream,
+};
+
+/// When the answer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ack {
+    Buffered,
+    Committed,
+}
+
+pub async fn post_events(
+    State(shared): State<Arc<Shared>>,
+    Path(stream): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let answered = accept(&shared, &stream, request).await;
+    if let Err(problem) = &answered {
+        counter!("tifo_http_requests_rejected_total", "reason" => problem.kind()).increment(1);
+    }
+    answered
+}
+
+async fn accept(shared: &Shared, stream: &str, request: Request) -> Result<Response, Problem> {
+    let stream = shared.streams.get(stream).ok_or_else(|| unknown_stream(shared, stream))?;
+    let ack = ack(request.uri().query().unwrap_or_default())?;
+    let format = format(request.headers())?;
+    let producer = Producer::from_headers(request.headers())?;
+    if producer.is_some() && ack == Ack::Buffered {
+        let detail = "a numbered request needs ack=committed: 202 could not tell where its events went";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-header", detail).with("field", "ack"));
+    }
+    let body = receive(shared, request).await?;
+    let events = stream.schema.read(format, &body).map_err(bad_event)?;
+    match ack {
+        Ack::Buffered => buffered(shared, stream, body, events),
+        Ack::Committed => committed(shared, stream, body, events, producer).await,
+    }
+}
+
+async fn receive(shared: &Shared, request: Request) -> Result<Bytes, Problem> {
+    let (parts, body): (_, Body) = request.into_parts();
+    let config = &shared.config;
+    let body = shared.receiving.read(&parts.headers, body, config.max_body_bytes, config.request_timeout()).await?;
+    if let Some(watch) = parts.extensions.get::<BodyWatch>() {
+        watch.whole();
+    }
+    Ok(body)
+}
+
+fn buffered(shared: &Shared, stream: &Stream, body: Bytes, events: Events) -> Result<Response, Problem> {
+    let accepted = events.spans.len();
+    push(stream, entry(shared, body, events, Waiter::Nobody, None))?;
+    count(stream, "buffered", accepted);
+    Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": accepted }))).into_response())
+}
+
+async fn committed(
+    shared: &Shared,
+    stream: &Stream,
+    body: Bytes,
+    events: Events,
+    producer: Option<Producer>,
+) -> Result<Response, Problem> {
+    let one_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') && events.spans.len() == 1;
+    let (caller, answer) = oneshot::channel();
+    let numbered = producer.is_some();
+    let entry = entry(shared, body, events, Waiter::Committed(caller), producer);
+    if numbered && entry.fill().bytes > MAX_IDEMPOTENT_BYTES {
+        let detail = format!("a numbered request may hold {MAX_IDEMPOTENT_BYTES} bytes, keys and overhead included");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail));
+    }
+    push(stream, entry)?;
+    let placed = match tokio::time::timeout(shared.config.request_timeout(), answer).await {
+        Ok(Ok(Ok(placed))) => placed,
+        Ok(Ok(Err(NotStored(reason)))) => return Err(refused(&reason)),
+        Ok(Err(_)) => return Err(stopping()),
+        Err(_) => return Err(no_answer(shared)),
+    };
+    count(stream, "committed", placed.len());
+    Ok(Json(results(&stream.ingest.topic, &placed, one_object)).into_response())
+}
+
+fn entry(shared: &Shared, body: Bytes, events: Events, waiter: Waiter, producer: Option<Producer>) -> Entry {
+    let received_ms = shared.clock.now_ms();
+    Entry { body, keys: events.keys, events: events.spans, received_ms, waiter, producer }
+}
+
+fn results(topic: &str, placed: &[Placed], one_object: bool) -> serde_json::Value {
+    let result = |place: &Placed| json!({ "topic": topic, "partition": place.partition, "offset": place.offset });
+    match placed {
+        [place] if one_object => result(place),
+        _ => json!({ "results": placed.iter().map(result).collect::<Vec<_>>() }),
+    }
+}
+
+fn push(stream: &Stream, entry: Entry) -> Result<(), Problem> {
+    stream.buffer.push(entry).map_err(|refusal| match refusal {
+        Refusal::Closed => stopping(),
+        Refusal::TooLarge => {
+            let detail = format!("more events than the buffer holds ({})", stream.buffer.limits().events);
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+        }
+        Refusal::Full => {
+            let detail =
+                "the buffer is full: the log takes events more slowly than they come; nothing of this was kept";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "buffer-full", detail).retry_after(1)
+        }
+    })
+}
+
+fn count(stream: &Stream, ack: &'static str, events: usize) {
+    let events = u64::try_from(events).unwrap_or(u64::MAX);
+    stream.accepted.fetch_add(events, Ordering::Relaxed);
+    counter!("tifo_http_events_accepted_total", "stream" => stream.ingest.name.clone(), "ack" => ack).increment(events);
+}
+
+fn ack(query: &str) -> Result<Ack, Problem> {
+    match query.split('&').find_map(|part| part.strip_prefix("ack=")) {
+        None | Some("buffered") => Ok(Ack::Buffered),
+        Some("committed") => Ok(Ack::Committed),
+        Some(other) => {
+            let detail = format!("ack must be `buffered` or `committed`, not `{other}`");
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad-query", detail).with("field", "ack"))
+        }
+    }
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, Problem> {
+    let unsupported =
+        |detail: String| Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        return unsupported(format!("content-encoding {encoding:?} is not understood; send the body as it is"));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media_type.as_str() {
+        "application/json" => Ok(Format::Json),
+        "application/x-ndjson" | "application/ndjson" => Ok(Format::Ndjson),
+        "" => unsupported("content-type is missing; send application/json or application/x-ndjson".to_owned()),
+        other => {
+            unsupported(format!("content-type {other} is not taken; send application/json or application/x-ndjson"))
+        }
+    }
+}
+
+fn unknown_stream(shared: &Shared, wanted: &str) -> Problem {
+    let names: Vec<&str> = shared.streams.keys().map(String::as_str).collect();
+    let detail = format!("there is no stream `{wanted}`; there are: {}", names.join(", "));
+    Problem::new(StatusCode::NOT_FOUND, "unknown-stream", detail).with("streams", names)
+}
+
+fn bad_event(error: EventError) -> Problem {
+    let bad = |kind, detail: String| Problem::new(StatusCode::BAD_REQUEST, kind, detail);
+    let at = |index: Option<usize>| index.map_or_else(String::new, |index| format!("event {index}: "));
+    let (problem, index) = match error {
+        EventError::Empty => (bad("no-events", "the body holds no event".to_owned()), None),
+        EventError::NotUtf8 { byte } => (bad("bad-json", format!("byte {byte} is not UTF-8")).with("byte", byte), None),
+        EventError::Syntax { reason, line, column, index } => {
+            let detail = format!("{}{reason} at line {line} column {column}", at(index));
+            (bad("bad-json", detail).with("line", line).with("column", column), index)
+        }
+        EventError::Field { field, reason, index } => {
+            (bad("bad-field", format!("{}{field} {reason}", at(index))).with("field", field), index)
+        }
+        EventError::NotAnObject { index } => {
+            (bad("bad-event", format!("{}an event is a JSON object", at(index))), index)
+        }
+        EventError::TooLarge { bytes, limit, index } => {
+            let detail = format!("{}{bytes} bytes, an event may have {limit}", at(index));
+            (Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "event-too-large", detail), index)
+        }
+    };
+    match index {
+        Some(index) => problem.with("index", index),
+        None => problem,
+    }
+}
+
+fn refused(reason: &str) -> Problem {
+    let detail = format!("the log did not take all of it: {reason}");
+    Problem::new(StatusCode::CONFLICT, "refused-by-log", detail)
+}
+
+fn stopping() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is stopping").retry_after(1)
+}
+
+fn no_answer(shared: &Shared) -> Problem {
+    let detail = format!(
+        "the log has not answered within {} ms; the events may or may not be stored",
+        shared.config.request_timeout_ms
+    );
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "commit-timeout", detail).retry_after(1)
+}
