@@ -54,10 +54,10 @@ impl Batcher {
     async fn flush(&self, mut entries: Vec<Entry>) -> u64 {
         // A caller who has gone will ask again: what nobody was promised need not be stored.
         let all: Fill = sum(&entries);
-        entries.retain(|entry| !matches!(&entry.waiter, Waiter::Committed(caller) if caller.is_closed()));
+        entries.retain(|entry| !entry.is_abandoned());
         let began = Instant::now();
         let planned = plan(&entries, self.stream.partitions());
-        let appends = planned.into_iter().map(|(partition, batches)| self.append_in_turn(partition, batches));
+        let appends = planned.into_iter().map(|(partition, batches)| self.append_in_turn(&entries, partition, batches));
         let outcomes: Vec<Outcome> = join_all(appends).await.into_iter().flatten().collect();
         let name = self.stream.ingest.name.clone();
         counter!("tifo_http_flushes_total", "stream" => name.clone()).increment(1);
@@ -69,19 +69,20 @@ impl Batcher {
         lost
     }
 
-    async fn append_in_turn(&self, partition: i32, batches: Vec<PlannedBatch>) -> Vec<Outcome> {
+    async fn append_in_turn(&self, entries: &[Entry], partition: i32, batches: Vec<PlannedBatch>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
-            let result = self.append(partition, batch.bytes).await;
+            let wanted = || is_wanted(entries, &batch.records);
+            let result = self.append(partition, batch.bytes, wanted).await;
             outcomes.push(Outcome { records: batch.records, result });
         }
         outcomes
     }
 
     /// Appends one batch, again and again while the log may come back. A topic that has gone is made anew.
-    async fn append(&self, wanted: i32, batch: Bytes) -> Result<Placed, NotStored> {
+    async fn append(&self, chosen: i32, batch: Bytes, is_wanted: impl Fn() -> bool) -> Result<Placed, NotStored> {
         let topic = &self.stream.ingest.topic;
-        let (mut partition, mut back_off) = (wanted, FIRST_BACK_OFF);
+        let (mut partition, mut back_off) = (chosen, FIRST_BACK_OFF);
         loop {
             let began = Instant::now();
             let error = match self.client.append(topic, partition, batch.clone()).await {
@@ -95,12 +96,15 @@ impl Batcher {
                 ClientError::Unavailable(_) | ClientError::UnknownTopic(_) | ClientError::UnknownPartition { .. } => {}
                 refused => return Err(NotStored(refused.to_string())),
             }
+            if !is_wanted() {
+                return Err(NotStored(format!("{error}; nobody waits for it any more")));
+            }
             tracing::warn!(topic, partition, %error, "append failed, trying again");
             counter!("tifo_http_append_retries_total").increment(1);
             self.pause(&mut back_off).await.map_err(|()| NotStored(error.to_string()))?;
             if !matches!(error, ClientError::Unavailable(_)) {
                 self.find_topic().await?;
-                partition = wanted % self.stream.partitions();
+                partition = chosen % self.stream.partitions();
             }
         }
     }
@@ -181,6 +185,12 @@ impl Batcher {
         gauge!("tifo_http_buffer_events", "stream" => name.clone()).set(as_f64(fill.events));
         gauge!("tifo_http_buffer_bytes", "stream" => name.clone()).set(as_f64(fill.bytes));
     }
+}
+
+/// Somebody was promised it, or still waits.
+fn is_wanted(entries: &[Entry], records: &[EventRef]) -> bool {
+    let mut owners = records.iter().filter_map(|record| entries.get(record.entry));
+    owners.any(|entry| !entry.is_abandoned())
 }
 
 fn place(placed: &mut [Vec<Placed>], records: &[EventRef], base: Placed) {

@@ -109,6 +109,11 @@ impl Entry {
         Fill { events, bytes: self.body.len() + self.keys.len() + events * EVENT_OVERHEAD_BYTES }
     }
 
+    /// Nobody was promised anything, and the caller has gone.
+    pub fn is_abandoned(&self) -> bool {
+        matches!(&self.waiter, Waiter::Committed(caller) if caller.is_closed())
+    }
+
     fn is_urgent(&self) -> bool {
         matches!(self.waiter, Waiter::Committed(_))
     }
@@ -149,7 +154,7 @@ impl Buffer {
         if was_empty {
             state.since = Some(Instant::now());
         }
-        if was_empty || state.due(&self.limits) == Due::Now {
+        if was_empty || state.due(&self.limits, Instant::now()) == Due::Now {
             self.wake.notify_one();
         }
         Ok(())
@@ -164,7 +169,7 @@ impl Buffer {
         loop {
             let due = {
                 let mut state = self.state.lock();
-                match state.due(&self.limits) {
+                match state.due(&self.limits, Instant::now()) {
                     Due::Now => return Some(state.take(self.limits.flush_events)),
                     due => due,
                 }
@@ -194,15 +199,14 @@ impl Buffer {
 }
 
 impl State {
-    fn due(&self, limits: &Limits) -> Due {
+    fn due(&self, limits: &Limits, now: Instant) -> Due {
         match self.since {
             None if self.closed => Due::Never,
             None => Due::WhenWoken,
             Some(since) => {
                 let at = since + limits.flush_interval;
-                let now =
-                    self.closed || self.urgent > 0 || self.queued_events >= limits.flush_events || at <= Instant::now();
-                if now { Due::Now } else { Due::At(at) }
+                let due = self.closed || self.urgent > 0 || self.queued_events >= limits.flush_events || at <= now;
+                if due { Due::Now } else { Due::At(at) }
             }
         }
     }
@@ -239,30 +243,38 @@ mod tests {
         Entry { body: Bytes::from_static(b"x"), keys: vec![], events: spans, received_ms: 0, waiter, producer: None }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn buffered_entries_wait_for_the_interval() {
-        let buffer = buffer(100, 50);
-        buffer.push(entry(2, Waiter::Nobody)).unwrap();
-        let began = Instant::now();
-        buffer.push(entry(3, Waiter::Nobody)).unwrap();
-        assert_eq!(buffer.next().await.unwrap().len(), 2);
-        assert_eq!(began.elapsed(), Duration::from_millis(500));
+    fn due(buffer: &Buffer, after: Duration) -> Due {
+        let state = buffer.state.lock();
+        state.due(&buffer.limits, state.since.unwrap_or_else(Instant::now) + after)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn buffered_entries_wait_for_the_interval() {
+        let buffer = buffer(100, 50);
+        assert_eq!(due(&buffer, Duration::from_secs(9)), Due::WhenWoken);
+        buffer.push(entry(2, Waiter::Nobody)).unwrap();
+        let since = buffer.state.lock().since.unwrap();
+        buffer.push(entry(3, Waiter::Nobody)).unwrap();
+        assert_eq!(due(&buffer, Duration::from_millis(499)), Due::At(since + Duration::from_millis(500)));
+        assert_eq!(due(&buffer, Duration::from_millis(500)), Due::Now);
+        assert_eq!(buffer.next().await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
     async fn a_committed_entry_or_enough_events_flush_at_once() {
         let buffer = buffer(100, 50);
-        let began = Instant::now();
+        let (caller, _answer) = oneshot::channel();
         buffer.push(entry(2, Waiter::Nobody)).unwrap();
-        buffer.push(entry(1, Waiter::Committed(oneshot::channel().0))).unwrap();
+        buffer.push(entry(1, Waiter::Committed(caller))).unwrap();
+        assert_eq!(due(&buffer, Duration::ZERO), Due::Now);
         assert_eq!(buffer.next().await.unwrap().len(), 2);
+        assert_eq!(due(&buffer, Duration::ZERO), Due::WhenWoken);
         buffer.push(entry(30, Waiter::Nobody)).unwrap();
         buffer.push(entry(30, Waiter::Nobody)).unwrap();
         assert_eq!(buffer.next().await.unwrap().len(), 1, "no more than flush_events at a time");
-        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_the_batcher_holds_still_counts() {
         let buffer = buffer(10, 5);
         buffer.push(entry(6, Waiter::Nobody)).unwrap();
@@ -273,7 +285,7 @@ mod tests {
         assert_eq!(buffer.push(entry(11, Waiter::Nobody)), Err(Refusal::TooLarge));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn closing_gives_out_the_rest_and_ends() {
         let buffer = buffer(10, 5);
         buffer.push(entry(1, Waiter::Nobody)).unwrap();

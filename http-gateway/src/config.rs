@@ -70,11 +70,11 @@ impl Default for HttpConfig {
             max_body_bytes: 1 << 20,
             max_event_bytes: 64 << 10,
             max_receiving_bytes: 64 << 20,
-            request_timeout_ms: 30_000,
+            request_timeout_ms: 10_000,
             header_timeout_ms: 30_000,
             max_connections: 10_000,
             max_websocket_message_bytes: 256 << 10,
-            shutdown_timeout_ms: 30_000,
+            shutdown_timeout_ms: 8_000,
             streams: Vec::new(),
         }
     }

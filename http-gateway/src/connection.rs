@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 256 << 20;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-connection: close\r\ncontent-length: 120\r\n\r\n\
+connection: close\r\ncontent-length: 121\r\n\r\n\
 {\"type\":\"urn:tifo:problem:busy\",\"title\":\"busy\",\"status\":503,\"detail\":\"there are too many connections; try again later.\"}\n";
 
 #[derive(Clone)]

@@ -56,7 +56,7 @@ async fn accept(shared: &Shared, stream: &str, request: Request) -> Result<Respo
     let events = stream.schema.read(format, &body).map_err(bad_event)?;
     match ack {
         Ack::Buffered => buffered(shared, stream, body, events),
-        Ack::Committed => committed(shared, stream, body, events, producer).await,
+        Ack::Committed => committed(shared, stream, format, body, events, producer).await,
     }
 }
 
@@ -80,11 +80,13 @@ fn buffered(shared: &Shared, stream: &Stream, body: Bytes, events: Events) -> Re
 async fn committed(
     shared: &Shared,
     stream: &Stream,
+    format: Format,
     body: Bytes,
     events: Events,
     producer: Option<Producer>,
 ) -> Result<Response, Problem> {
-    let one_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') && events.spans.len() == 1;
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    let one_object = format == Format::Json && first == Some(&b'{');
     let (caller, answer) = oneshot::channel();
     let numbered = producer.is_some();
     let entry = entry(shared, body, events, Waiter::Committed(caller), producer);
