@@ -78,7 +78,8 @@ impl ProducerStates {
         if epoch < state.epoch {
             return Err(AppendError::InvalidProducerEpoch { producer_id, current: state.epoch, got: epoch });
         }
-        if origin != Origin::Client {
+        // A gateway in this process passes on its clients' sequences; what the process itself writes has none.
+        if origin != Origin::Client && header.base_sequence < 0 {
             return Ok(None);
         }
         if epoch > state.epoch {
