@@ -80,7 +80,7 @@ impl Partition {
         let mut builder = BatchBuilder::new(Compression::None);
         if let Some(producer) = producer {
             let before = if self.numbered.0 == place.entry { self.numbered.1 } else { 0 };
-            builder = builder.producer(producer.id, producer.epoch, next_sequence(producer.sequence(partition), before));
+            builder.idempotent(producer.id, producer.epoch, next_sequence(producer.sequence(partition), before));
         }
         self.open = Some(OpenBatch { builder, records: Vec::new(), numbering });
     }

@@ -71,7 +71,7 @@ pub trait LogClient: Send + Sync + std::fmt::Debug + 'static {
     /// Committed offsets of a group for a topic; partitions without one are absent.
     async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, ClientError>;
 
-    /// A fresh (producer id, producer epoch), for batches built with `BatchBuilder::producer`: one that was appended
+    /// A fresh (producer id, producer epoch), for batches built with `BatchBuilder::idempotent`: one that was appended
     /// before is answered by `append` with the offset of the first time. The log remembers this across a kill.
     async fn init_producer_id(&self) -> Result<(i64, i16), ClientError> {
         Err(ClientError::Refused("this log gives out no producer ids".to_owned()))
