@@ -1,0 +1,158 @@
+"""Options and shared parts: one broker of each kind for the whole run, one JVM for all tools, one matrix."""
+import os
+import shutil
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from suite import clients, process
+from suite.java_tools import ToolServer
+from suite.matrix import CODECS, Matrix
+from suite.observer import Observer
+from suite.targets import Kafka, Tifo
+
+HERE = Path(__file__).parent
+MATRIX = Matrix()
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("protocol-tests")
+    group.addoption("--target", choices=["tifo", "kafka", "both"], default="both", help="against which brokers")
+    group.addoption("--tifo", help="the tifo binary")
+    group.addoption("--oracle-script", help="shared/oracle/kafka-oracle")
+    group.addoption("--oracle-dir", help="where its jars are installed")
+    group.addoption("--cache", default=str(HERE / ".cache"), help="builds, logs, matrix.md")
+
+
+def targets_of(config):
+    chosen = config.getoption("--target")
+    return ["tifo", "kafka"] if chosen == "both" else [chosen]
+
+
+def pytest_configure(config):
+    # A SIGTERM unwinds like Ctrl-C does, so that every fixture ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    config.addinivalue_line("markers", "tifo_only: what only Tifo has; not run when the target is kafka alone")
+
+
+def pytest_generate_tests(metafunc):
+    if "target" in metafunc.fixturenames:
+        metafunc.parametrize("target", targets_of(metafunc.config), indirect=True, scope="session")
+    if "client" in metafunc.fixturenames:
+        metafunc.parametrize("client", clients.NAMES, indirect=True, scope="session")
+    if "codec" in metafunc.fixturenames:
+        metafunc.parametrize("codec", CODECS)
+
+
+def pytest_collection_modifyitems(config, items):
+    if "tifo" not in targets_of(config):
+        gone = [item for item in items if item.get_closest_marker("tifo_only") or item.path.parent.name == "pipeline"]
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in gone]
+
+
+@pytest.fixture(scope="session")
+def places(request):
+    cache = Path(request.config.getoption("--cache")).resolve()
+    logs = cache / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    return SimpleNamespace(cache=cache, bin=cache / "bin", java=cache / "java", node=cache / "js",
+                           helpers=HERE / "helpers", logs=logs)
+
+
+@pytest.fixture(scope="session")
+def binary(request):
+    binary = request.config.getoption("--tifo")
+    assert binary and os.access(binary, os.X_OK), f"no tifo binary at {binary}: give one with --tifo"
+    return str(Path(binary).resolve())
+
+
+@pytest.fixture(scope="session")
+def tifo(binary, places):
+    """One ephemeral Tifo for all cases."""
+    running = Tifo(binary, log_path=places.logs / "tifo.log")
+    yield running
+    running.stop()
+    assert not Path(running.data_dir).exists(), f"{running.data_dir} is left behind by an ephemeral Tifo"
+
+
+@pytest.fixture(scope="session")
+def kafka(request, places):
+    """One Apache Kafka for all cases."""
+    run_dir = places.cache / "run" / str(os.getpid())
+    run_dir.mkdir(parents=True)
+    running = Kafka(request.config.getoption("--oracle-script"), request.config.getoption("--oracle-dir"), run_dir)
+    yield running
+    running.end()
+    shutil.rmtree(run_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def target(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def tool_server(request, places):
+    """A function that gives the JVM of Apache Kafka's tools, started on first use."""
+    started = []
+
+    def get():
+        if not started:
+            started.append(ToolServer(request.config.getoption("--oracle-dir"), places.java))
+        return started[0]
+
+    yield get
+    for server in started:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def client(request, places, tool_server):
+    return clients.make(request.param, places, tool_server)
+
+
+@pytest.fixture(scope="session")
+def observers():
+    """The observer of a target; one for each."""
+    known = {}
+
+    def of(target):
+        if target.bootstrap not in known:
+            known[target.bootstrap] = Observer(target.bootstrap)
+        return known[target.bootstrap]
+
+    return of
+
+
+@pytest.fixture
+def observer(observers, target):
+    return observers(target)
+
+
+@pytest.fixture(scope="session")
+def matrix():
+    return MATRIX
+
+
+@pytest.fixture
+def ending():
+    """Collects members and children; whatever a test leaves running ends with it."""
+    running = []
+    yield running.append
+    for child in running:
+        child.end()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    table = MATRIX.markdown(targets_of(config))
+    terminalreporter.section("matrix")
+    terminalreporter.write(table)
+    Path(config.getoption("--cache"), "matrix.md").write_text(table, encoding="utf-8")
+
+
+def pytest_unconfigure():
+    process.end_all()

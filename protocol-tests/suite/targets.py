@@ -1,0 +1,109 @@
+"""The two brokers that every case runs against: Tifo, and Apache Kafka as the judge of the cases themselves."""
+import itertools
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import tempfile
+from pathlib import Path
+
+from suite import process
+
+READY_S = 60
+ORACLE_HEAP = "-Xms256M -Xmx768M"
+
+
+class Target:
+    """A running broker: `bootstrap`, and where its segment files lie."""
+
+    _numbers = itertools.count(1)
+
+    def new_name(self, stem):
+        """A name that no other case uses: all cases share one broker."""
+        return f"{stem}-{next(self._numbers)}"
+
+    def partition_dir(self, topic, partition):
+        found = list(Path(self.data_dir).glob(f"**/{topic}-{partition}"))
+        assert len(found) == 1, f"{self.name}: {topic}-{partition} is at {found} below {self.data_dir}"
+        return found[0]
+
+    def files(self, topic, partition, suffix):
+        files = sorted(self.partition_dir(topic, partition).glob(f"*{suffix}"))
+        assert files, f"{self.name}: no {suffix} file of {topic}-{partition}"
+        return files
+
+
+class Tifo(Target):
+    name = "tifo"
+
+    def __init__(self, binary, data_dir=None, log_path=None):
+        """Without a data directory it is ephemeral: free ports, data that goes with it."""
+        place = ["--ephemeral"] if data_dir is None else [
+            "--data-dir", data_dir, "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
+        log = open(log_path, "a", encoding="utf-8") if log_path else None
+        self._child = process.Child([binary, "serve", *place], cwd=tempfile.gettempdir(),
+                                    on_error_line=(lambda line: print(line, file=log, flush=True)) if log else None)
+        try:
+            ready = self._child.line(READY_S)
+        except queue.Empty:
+            ready = None
+        if ready is None:
+            raise process.ProcessFailed(self._child.report("no ready line"))
+        self.ready = json.loads(ready)
+        assert self.ready["event"] == "ready", ready
+        self.bootstrap, self.data_dir = self.ready["kafka"], self.ready["data_dir"]
+        self.http, self.mqtt, self.mqtt_ws = self.ready["http"], self.ready["mqtt"], self.ready["mqtt_ws"]
+        self.pid = self._child.pid
+
+    def kill_9(self):
+        self._child.signal(signal.SIGKILL)
+        self._child.wait()
+        self._child.end()
+
+    def stop(self):
+        """A clean stop, which must end well and say nothing more on standard output."""
+        self._child.signal(signal.SIGTERM)
+        status = self._child.wait()
+        rest = self._child.line(0)
+        report = self._child.report("after SIGTERM")
+        self._child.end()
+        assert (status, rest) == (0, None), f"{report}\n{rest}"
+
+    def end(self):
+        self._child.end()
+
+
+class Kafka(Target):
+    name = "kafka"
+
+    def __init__(self, script, oracle_dir, run_dir):
+        self._script, self._dir, self._run_dir = script, oracle_dir, Path(run_dir)
+        self._env = {**os.environ, "KAFKA_ORACLE_RUN": str(run_dir), "KAFKA_ORACLE_HEAP": ORACLE_HEAP}
+        self._port = str(two_free_ports())
+        self.bootstrap = process.run([script, "start", oracle_dir, self._port], env=self._env, timeout=READY_S * 2).strip()
+        self.data_dir = self._run_dir / self._port / "data"
+
+    def end(self):
+        process.run([self._script, "stop", self._dir, self._port], env=self._env, timeout=READY_S * 2)
+        shutil.rmtree(self._run_dir / self._port, ignore_errors=True)
+
+
+def two_free_ports():
+    """A port whose successor is free, too: the oracle uses both."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

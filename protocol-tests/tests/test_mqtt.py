@@ -1,0 +1,95 @@
+"""The swarm by stock MQTT clients: taps go in over HTTP, every subscriber of `streams/emoji/+` gets the window's top list.
+
+The same subscribers hear mosquitto first: a subscriber that fails there is found to be wrong.
+"""
+import json
+import time
+import urllib.request
+import uuid
+from types import SimpleNamespace
+
+import pytest
+
+from suite import process, subscribers
+from suite.process import Deadline
+from suite.targets import free_port
+
+# More reactions than the top list holds, each with a count of its own.
+COUNTS = {f"reaction-{n:02}": 3 * n + 1 for n in range(14)}
+TOP = 10
+WINDOW_MS = 2_000
+FILTER = "streams/emoji/+"
+FIELDS = {"stream", "channel_id", "window_start", "window_end", "total", "groups", "top"}
+SHARE_ERROR = 1e-3
+HTTP_S = 20
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory):
+    """The reference broker: MQTT over TCP and over WebSocket."""
+    tcp, ws = free_port(), free_port()
+    config = tmp_path_factory.mktemp("mosquitto") / "mosquitto.conf"
+    config.write_text(f"allow_anonymous true\npersistence false\nlistener {tcp} 127.0.0.1\n"
+                      f"listener {ws} 127.0.0.1\nprotocol websockets\n", encoding="utf-8")
+    child = process.Child(["/usr/sbin/mosquitto", "-c", config])
+    yield SimpleNamespace(mqtt=f"127.0.0.1:{tcp}", mqtt_ws=f"ws://127.0.0.1:{ws}/mqtt")
+    child.end()
+
+
+def publish(broker, topic, payload):
+    host, port = broker.mqtt.rsplit(":", 1)
+    process.run(["mosquitto_pub", "-h", host, "-p", port, "-t", topic, "-m", payload])
+
+
+@pytest.mark.parametrize("name", subscribers.NAMES)
+def test_subscriber_against_mosquitto(name, mosquitto, places, ending):
+    wait_for_port(mosquitto)
+    subscriber = subscribers.Subscriber(name, places, mosquitto, FILTER)
+    ending(subscriber)
+    publish(mosquitto, "streams/other/final", '{"not":"ours"}')
+    publish(mosquitto, "streams/emoji/final", '{"cheer":"⚽ goal"}')
+    assert next(subscriber.messages(Deadline())) == ("streams/emoji/final", {"cheer": "⚽ goal"})
+
+
+def wait_for_port(broker):
+    deadline = Deadline()
+    while True:
+        try:
+            publish(broker, "ready", "yes")
+            return
+        except process.ProcessFailed:
+            assert not deadline.passed()
+
+
+def tap(channel, reaction, timestamp):
+    return {"emoji_id": reaction, "user_id": f"user-{uuid.uuid4()}", "timestamp": timestamp, "emoji_type": "animation",
+            "message_id": str(uuid.uuid4()), "recipient_id": "all", "channel_id": channel, "event_id": "final",
+            "metadata": {"reaction": reaction, "emotion": "happy"}}
+
+
+def post(tifo, taps):
+    request = urllib.request.Request(f"http://{tifo.http}/v1/streams/emoji/events?ack=committed", method="POST",
+                                     data=json.dumps(taps).encode(), headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=HTTP_S) as answer:
+        assert answer.status == 200, answer.read()
+
+
+@pytest.mark.tifo_only
+@pytest.mark.parametrize("name", subscribers.NAMES)
+def test_the_swarm(name, tifo, places, ending):
+    channel = f"channel-{uuid.uuid4()}"
+    subscriber = subscribers.Subscriber(name, places, tifo, FILTER)
+    ending(subscriber)
+    now = int(time.time() * 1000)
+    post(tifo, [tap(channel, reaction, now) for reaction, count in COUNTS.items() for _ in range(count)])
+    swarm = next(message for topic, message in subscriber.messages(Deadline()) if topic == f"streams/emoji/{channel}")
+    assert set(swarm) == FIELDS
+    assert (swarm["stream"], swarm["channel_id"]) == ("emoji", channel)
+    assert swarm["window_start"] == now - now % WINDOW_MS
+    assert swarm["window_end"] == swarm["window_start"] + WINDOW_MS
+    assert (swarm["total"], swarm["groups"]) == (sum(COUNTS.values()), len(COUNTS))
+    largest = sorted(COUNTS.items(), key=lambda pair: -pair[1])[:TOP]
+    assert [(row["reaction"], row["count"]) for row in swarm["top"]] == largest
+    for row in swarm["top"]:
+        assert set(row) == {"reaction", "count", "share"}
+        assert abs(row["share"] - row["count"] / swarm["total"]) < SHARE_ERROR, row
