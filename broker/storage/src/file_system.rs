@@ -156,11 +156,22 @@ pub(crate) fn read_small(
 
 /// Replaces `path` by `content` so that either the old or the new content is there, also after a power cut.
 pub(crate) fn write_atomically(file_system: &dyn FileSystem, path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    replace(file_system, path, content, true)
+}
+
+/// The same for a file that can be made anew: after a power cut it may be there in part, or empty.
+pub(crate) fn write_unsynced(file_system: &dyn FileSystem, path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    replace(file_system, path, content, false)
+}
+
+fn replace(file_system: &dyn FileSystem, path: &Path, content: &[u8], sync: bool) -> Result<(), StorageError> {
     let temporary = suffixed(path, TEMPORARY_SUFFIX);
     let file = file_system.open(&temporary, true).map_err(io_error("create", &temporary))?;
     file_system.truncate(&file, 0).map_err(io_error("truncate", &temporary))?;
     append_all(file_system, &file, content)?;
-    file_system.sync_data(&file).map_err(io_error("sync", &temporary))?;
+    if sync {
+        file_system.sync_data(&file).map_err(io_error("sync", &temporary))?;
+    }
     file_system.rename(&temporary, path).map_err(io_error("rename", &temporary))
 }
 

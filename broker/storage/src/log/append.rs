@@ -6,7 +6,7 @@
 use super::{AppendError, Appended, Log, Origin, validation};
 use crate::{
     StorageError,
-    file_system::{bytes, io_error},
+    file_system::bytes,
     producer_state::EXPIRY_CHECK_INTERVAL_MS,
     record_batch::{BatchHeader, HEADER_LENGTH, PATCHED_PREFIX, RecordBatch},
     segment::Segment,
@@ -116,7 +116,7 @@ impl Log {
         self.active.seal()?;
         let interval = self.config.index_interval_bytes;
         let next = Segment::create(self.file_system.clone(), &self.dir, self.log_end_offset, interval)?;
-        self.file_system.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
+        self.directory_synced = false;
         self.sealed.push(std::mem::replace(&mut self.active, next));
         self.active_since_ms = now_ms;
         self.dirty = true;

@@ -6,6 +6,10 @@
 
 mod append;
 mod config;
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
 mod outcome;
 mod read;
 mod slice;
@@ -21,7 +25,7 @@ pub use slice::LogSlice;
 use crate::{
     StorageError,
     checkpoint::{self, Checkpoint},
-    file_system::{FileSystem, io_error, remove_if_there, write_atomically},
+    file_system::{FileSystem, io_error, remove_if_there, write_atomically, write_unsynced},
     leader_epochs::{self, LeaderEpochs},
     producer_state::ProducerStates,
     recovery,
@@ -70,6 +74,8 @@ pub struct Log {
     cursors: ReadCursors,
     /// Offset of the snapshot that belongs to the last checkpoint.
     snapshot_offset: Option<i64>,
+    /// The directory's own entries are on stable storage.
+    directory_synced: bool,
     /// Something is behind the last checkpoint.
     dirty: bool,
     /// Why nothing may be written any more.
@@ -100,6 +106,7 @@ impl Log {
             producers_checked_ms: now_ms,
             cursors: ReadCursors::default(),
             snapshot_offset: found.snapshot_offset,
+            directory_synced: false,
             dirty: found.recovered.scanned_bytes > 0 || found.recovered.truncated_bytes > 0,
             offline: None,
         };
@@ -133,7 +140,20 @@ impl Log {
     pub fn flush(&mut self) -> Result<(), StorageError> {
         self.check_online()?;
         // Sealed segments were synced when they were sealed.
-        self.active.sync().inspect_err(|error| self.offline = Some(error.to_string()))
+        let synced = self.active.sync().and_then(|()| self.sync_directory());
+        synced.inspect_err(|error| self.offline = Some(error.to_string()))
+    }
+
+    /// Once after a segment was made: its name, and the directory's own.
+    fn sync_directory(&mut self) -> Result<(), StorageError> {
+        if self.directory_synced {
+            return Ok(());
+        }
+        for dir in [Some(&*self.dir), self.dir.parent()].into_iter().flatten() {
+            self.file_system.sync_dir(dir).map_err(io_error("sync", dir))?;
+        }
+        self.directory_synced = true;
+        Ok(())
     }
 
     /// Flushes and notes that all is good up to here, so that a start after a crash scans only what comes later.
@@ -177,7 +197,7 @@ impl Log {
 
     fn write_leader_epochs(&self) -> Result<(), StorageError> {
         let path = self.dir.join(leader_epochs::FILE_NAME);
-        write_atomically(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())
+        write_unsynced(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())
     }
 
     fn check_online(&self) -> Result<(), StorageError> {

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 #[test]
 fn what_is_appended_is_read_again_after_a_clean_stop() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), small_segments());
     for round in 0..200 {
         let timestamps: Vec<i64> = (0..=round % 7).map(|at| NOW_MS + round * 10 + at).collect();
@@ -27,7 +27,7 @@ fn what_is_appended_is_read_again_after_a_clean_stop() {
 
 #[test]
 fn what_is_appended_is_read_again_after_a_kill() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), small_segments());
     for round in 0..100 {
         append(&mut log, &batch(Compression::Lz4, &[NOW_MS + round, NOW_MS]));
@@ -42,7 +42,7 @@ fn what_is_appended_is_read_again_after_a_kill() {
 
 #[test]
 fn reads_are_whole_batches_within_their_limits() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), small_segments());
     let one = batch(Compression::None, &[NOW_MS; 3]);
     for _ in 0..60 {
@@ -62,7 +62,7 @@ fn reads_are_whole_batches_within_their_limits() {
 
 #[test]
 fn batches_are_stored_as_they_came_but_for_offset_and_epoch() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), LogConfig::default());
     let sent = batch(Compression::Zstd, &[NOW_MS, NOW_MS + 1]);
     append(&mut log, &sent);
@@ -76,7 +76,7 @@ fn batches_are_stored_as_they_came_but_for_offset_and_epoch() {
 
 #[test]
 fn log_append_time_is_the_brokers() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), LogConfig { log_append_time: true, ..LogConfig::default() });
     let appended = log.append(&batch(Compression::Gzip, &[5, 6]), Origin::Client, 0, NOW_MS).unwrap();
     assert_eq!(appended.log_append_time_ms, NOW_MS);
@@ -86,7 +86,7 @@ fn log_append_time_is_the_brokers() {
 
 #[test]
 fn several_batches_come_from_inside_only() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), LogConfig::default());
     let one = batch(Compression::None, &[NOW_MS, NOW_MS]);
     let both = Bytes::from([&one[..], &one[..]].concat());
@@ -109,7 +109,7 @@ fn altered(bytes: &Bytes, alter: impl FnOnce(&mut BatchHeader)) -> Bytes {
 
 #[test]
 fn what_kafka_refuses_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let config = LogConfig { max_message_bytes: 500, ..LogConfig::default() };
     let (mut log, _) = open(dir.path(), config);
     let good = batch(Compression::None, &[NOW_MS, NOW_MS]);
@@ -137,7 +137,7 @@ fn what_kafka_refuses_is_refused() {
 
 #[test]
 fn a_compacted_log_wants_keys() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), LogConfig { compacted: true, ..LogConfig::default() });
     append(&mut log, &batch(Compression::Snappy, &[NOW_MS]));
     let mut builder = crate::record_batch::BatchBuilder::new(Compression::Zstd);
@@ -147,7 +147,7 @@ fn a_compacted_log_wants_keys() {
 
 #[test]
 fn a_deleted_logs_slices_stay_readable() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = temporary_dir();
     let (mut log, _) = open(&dir.path().join("topic-0"), LogConfig::default());
     append(&mut log, &batch(Compression::None, &[NOW_MS]));
     let slice = log.read(0, 1, 1 << 20, true).unwrap().unwrap();

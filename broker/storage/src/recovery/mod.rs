@@ -9,7 +9,7 @@ mod scan;
 use crate::{
     LogConfig, Recovered, StorageError,
     checkpoint::{self, Checkpoint},
-    file_system::{FileSystem, TEMPORARY_SUFFIX, io_error, read_small, remove_if_there, write_atomically},
+    file_system::{FileSystem, TEMPORARY_SUFFIX, io_error, read_small, remove_if_there, write_unsynced},
     leader_epochs::{self, LeaderEpochs},
     producer_state::{MAX_SNAPSHOT_BYTES, ProducerStates},
     record_batch::BatchHeader,
@@ -253,9 +253,10 @@ impl Recovery<'_> {
 
     fn finish(mut self) -> Result<Opened, StorageError> {
         self.recovered.segments = self.segments.len();
-        if self.leader_epochs.truncate(self.next_offset) || !self.has(leader_epochs::FILE_NAME) {
+        let missing = !self.has(leader_epochs::FILE_NAME) && !self.bases.is_empty();
+        if self.leader_epochs.truncate(self.next_offset) || missing {
             let path = self.dir.join(leader_epochs::FILE_NAME);
-            write_atomically(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())?;
+            write_unsynced(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())?;
         }
         self.drop_snapshots_beyond()?;
         let first = self.segments.first().map_or(0, Segment::base_offset);

@@ -1,5 +1,9 @@
 //! What the tests share: batches, logs in temporary directories, everything a log holds.
 
+mod file_system;
+
+pub(crate) use file_system::{EIO, ENOSPC, Fault, IMAGES, Image, TestFileSystem};
+
 use crate::{
     Log, LogConfig, Origin, Recovered,
     file_system::{FileSystem, RealFileSystem},
@@ -10,6 +14,12 @@ use std::{path::Path, sync::Arc};
 
 pub(crate) const NOW_MS: i64 = 1_721_046_896_000;
 pub(crate) const CAP: usize = 16 << 20;
+
+/// Removed with the value. In memory where there is such a place: the tests sync thousands of times.
+pub(crate) fn temporary_dir() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
 
 /// One batch of records with these timestamps; key and value tell them apart.
 pub(crate) fn batch(compression: Compression, timestamps: &[i64]) -> Bytes {

@@ -1,0 +1,161 @@
+//! Cut at every change, failed at every call: what is acknowledged stays, nothing has a hole, everything opens again.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{file_system::RealFileSystem, record_batch::Compression, testing::*};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What the scenario knows to be acknowledged, and to be durable.
+#[derive(Default)]
+struct Promised {
+    acknowledged: i64,
+    durable: i64,
+}
+
+const ROUNDS: i32 = 20;
+
+/// Appends with rolls, leader epochs, flushes, checkpoints and a stop and start in the middle, until something fails.
+fn scenario(file_system: &Arc<TestFileSystem>, dir: &Path, promised: &mut Promised) -> Result<(), AppendError> {
+    for half in 0..2 {
+        let (mut log, _) = Log::open(file_system.clone(), dir, small_segments(), NOW_MS)?;
+        for round in half * ROUNDS..(half + 1) * ROUNDS {
+            let appended = log.append(&round_batch(round), Origin::Client, round / 13, NOW_MS)?;
+            promised.acknowledged = appended.last_offset + 1;
+            if round % 7 == 6 {
+                log.flush()?;
+                promised.durable = promised.acknowledged;
+            }
+            if round % 11 == 10 {
+                log.checkpoint()?;
+                promised.durable = promised.acknowledged;
+            }
+        }
+        log.close()?;
+        promised.durable = promised.acknowledged;
+    }
+    Ok(())
+}
+
+/// Five records of an idempotent producer.
+fn round_batch(round: i32) -> Bytes {
+    producer_batch((7, 0, round * 5), 5)
+}
+
+fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised: &Promised, cut: usize) {
+    let left = temporary_dir();
+    file_system.leave(image, dir, left.path());
+    let context = format!("{image:?} at change {cut}");
+    let opened = Log::open(Arc::new(RealFileSystem), left.path(), small_segments(), NOW_MS);
+    let (mut log, _) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
+    let end = log.log_end_offset();
+    let least = if image == Image::Killed { promised.acknowledged } else { promised.durable };
+    assert!(end >= least, "{context}: {end} of {least} records are left");
+    let offsets: Vec<i64> = all_records(&log).iter().map(|record| record.offset).collect();
+    assert_eq!(offsets, (0..end).collect::<Vec<_>>(), "{context}: holes");
+    let round = i32::try_from(end / 5).unwrap();
+    if round > 0 {
+        let again = log.append(&round_batch(round - 1), Origin::Client, 9, NOW_MS).unwrap();
+        assert!(again.duplicate && again.base_offset == end - 5, "{context}: {again:?}");
+    }
+    assert_eq!(append_at(&mut log, &round_batch(round)), end, "{context}");
+    log.close().unwrap();
+    assert_eq!(open(left.path(), small_segments()).1.scanned_bytes, 0);
+}
+
+fn append_at(log: &mut Log, batch: &Bytes) -> i64 {
+    log.append(batch, Origin::Client, 9, NOW_MS).unwrap().base_offset
+}
+
+#[test]
+fn a_crash_at_any_change_leaves_a_log_that_opens() {
+    let whole = temporary_dir();
+    let counting = Arc::new(TestFileSystem::default());
+    scenario(&counting, whole.path(), &mut Promised::default()).unwrap();
+    for cut in 0..counting.changes() {
+        let dir = temporary_dir();
+        let file_system = Arc::new(TestFileSystem::cut_at(cut));
+        let mut promised = Promised::default();
+        scenario(&file_system, dir.path(), &mut promised).unwrap_err();
+        for image in IMAGES {
+            check_image(&file_system, dir.path(), image, &promised, cut);
+        }
+    }
+}
+
+#[test]
+fn a_failed_write_leaves_no_trace() {
+    let one = batch(Compression::None, &[NOW_MS; 4]);
+    for fault in [Fault::Error(ENOSPC), Fault::HalfThenError(ENOSPC), Fault::HalfThenError(EIO)] {
+        let (dir, file_system) = (temporary_dir(), Arc::new(TestFileSystem::default()));
+        let mut log = open_on(&file_system, dir.path(), LogConfig::default());
+        append(&mut log, &one);
+        file_system.fail_always("append", fault);
+        for _ in 0..3 {
+            assert!(matches!(log.append(&one, Origin::Client, 0, NOW_MS), Err(AppendError::Storage(_))));
+            assert_eq!(all_records(&log).len(), 4);
+        }
+        file_system.heal();
+        assert_eq!(append(&mut log, &one), 4);
+        let before = all_records(&log);
+        drop(log);
+        assert_eq!(all_records(&open(dir.path(), LogConfig::default()).0), before);
+    }
+}
+
+#[test]
+fn a_short_write_is_completed() {
+    let (dir, file_system) = (temporary_dir(), Arc::new(TestFileSystem::default()));
+    let mut log = open_on(&file_system, dir.path(), LogConfig::default());
+    append(&mut log, &batch(Compression::None, &[NOW_MS; 4]));
+    for _ in 0..3 {
+        file_system.fail("append", 0, Fault::Short);
+        append(&mut log, &batch(Compression::None, &[NOW_MS; 4]));
+    }
+    assert_eq!(all_records(&log).len(), 16);
+}
+
+#[test]
+fn a_write_that_cannot_be_undone_takes_the_log_offline() {
+    let (dir, file_system) = (temporary_dir(), Arc::new(TestFileSystem::default()));
+    let one = batch(Compression::None, &[NOW_MS; 4]);
+    let mut log = open_on(&file_system, dir.path(), LogConfig::default());
+    append(&mut log, &one);
+    file_system.fail("append", 0, Fault::HalfThenError(EIO));
+    file_system.fail("truncate", 0, Fault::Error(EIO));
+    let offline = |error| matches!(error, AppendError::Storage(StorageError::Offline { .. }));
+    assert!(!offline(log.append(&one, Origin::Client, 0, NOW_MS).unwrap_err()));
+    assert!(offline(log.append(&one, Origin::Client, 0, NOW_MS).unwrap_err()));
+    assert_eq!(all_records(&log).len(), 4);
+    drop(log);
+    let (mut log, recovered) = open(dir.path(), LogConfig::default());
+    assert!(recovered.truncated_bytes > 0);
+    assert_eq!(append(&mut log, &one), 4);
+}
+
+#[test]
+fn after_a_failed_fsync_nothing_is_written() {
+    let (dir, file_system) = (temporary_dir(), Arc::new(TestFileSystem::default()));
+    let one = batch(Compression::None, &[NOW_MS; 4]);
+    let mut log = open_on(&file_system, dir.path(), LogConfig::default());
+    append(&mut log, &one);
+    file_system.fail("sync_data", 0, Fault::Error(EIO));
+    assert!(matches!(log.flush(), Err(StorageError::Io { operation: "sync", .. })));
+    assert!(matches!(log.flush(), Err(StorageError::Offline { .. })));
+    assert!(log.append(&one, Origin::Client, 0, NOW_MS).is_err());
+    assert_eq!(all_records(&log).len(), 4);
+    assert!(log.close().is_err());
+}
+
+#[test]
+fn a_failed_read_is_an_error_and_no_more() {
+    let (dir, file_system) = (temporary_dir(), Arc::new(TestFileSystem::default()));
+    let mut log = open_on(&file_system, dir.path(), small_segments());
+    for _ in 0..40 {
+        append(&mut log, &batch(Compression::None, &[NOW_MS; 4]));
+    }
+    file_system.fail_always("read_at", Fault::Error(EIO));
+    assert!(log.read(17, 160, 300, true).is_err());
+    file_system.heal();
+    assert_eq!(all_records(&log).len(), 160);
+}

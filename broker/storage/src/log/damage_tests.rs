@@ -1,0 +1,215 @@
+//! Torn ends, flipped bits, lost side files: what is wrong is found, what is right is kept.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{
+    record_batch::{Compression, Record},
+    testing::*,
+};
+use std::{collections::HashSet, fs};
+
+/// Several segments, compressed and plain; the active segment holds at least three batches.
+fn sample(dir: &Path) -> Log {
+    let (mut log, _) = open(dir, small_segments());
+    let codecs = [Compression::None, Compression::Lz4, Compression::None, Compression::Zstd];
+    for round in 0..60 {
+        let compression = codecs[round % codecs.len()];
+        let start = NOW_MS + i64::try_from(round).unwrap() * 100;
+        append(&mut log, &batch(compression, &[start, start + 30, start + 20, start + 1, start]));
+    }
+    log
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn active_file(log: &Log) -> PathBuf {
+    log.dir.join(file_name(log.active.base_offset(), "log"))
+}
+
+#[test]
+fn the_active_segment_cut_anywhere_loses_only_the_torn_batch() {
+    let original = temporary_dir();
+    let log = sample(original.path());
+    let (records, path) = (all_records(&log), active_file(&log));
+    let ends: Vec<(u64, i64)> = log
+        .active
+        .walk(0)
+        .map(|batch| batch.unwrap())
+        .map(|batch| (batch.position + batch.header.size() as u64, batch.header.last_offset() + 1))
+        .collect();
+    let length = log.active.size();
+    drop(log);
+    for cut in ends[ends.len() - 4].0..length {
+        let dir = temporary_dir();
+        copy(original.path(), dir.path());
+        fs::File::options().write(true).open(dir.path().join(path.file_name().unwrap())).unwrap().set_len(cut).unwrap();
+        let (log, recovered) = open(dir.path(), small_segments());
+        let (kept, end) = *ends.iter().rev().find(|(position, _)| *position <= cut).unwrap();
+        assert_eq!((log.log_end_offset(), recovered.truncated_bytes), (end, cut - kept));
+        assert_eq!(all_records(&log), records[..usize::try_from(end).unwrap()]);
+    }
+}
+
+#[test]
+fn zeros_and_garbage_behind_the_end_are_cut_off() {
+    let original = temporary_dir();
+    let log = sample(original.path());
+    let (records, path) = (all_records(&log), active_file(&log));
+    drop(log);
+    let mut seed = 42u64;
+    for (length, zeros) in [(1, true), (16, true), (61, true), (5000, true), (1, false), (60, false), (5000, false)] {
+        let dir = temporary_dir();
+        copy(original.path(), dir.path());
+        let tail: Vec<u8> = (0..length).map(|_| if zeros { 0 } else { random(&mut seed) as u8 }).collect();
+        let path = dir.path().join(path.file_name().unwrap());
+        let whole = [fs::read(&path).unwrap(), tail].concat();
+        fs::write(&path, whole).unwrap();
+        let (log, recovered) = open(dir.path(), small_segments());
+        assert_eq!((all_records(&log), recovered.truncated_bytes), (records.clone(), length));
+    }
+}
+
+#[test]
+fn damage_with_whole_batches_behind_it_is_an_error_that_says_where() {
+    let dir = temporary_dir();
+    let log = sample(dir.path());
+    let (active, sealed) = (active_file(&log), log.dir.join(file_name(log.sealed[1].base_offset(), "log")));
+    drop(log);
+    fs::remove_file(dir.path().join(checkpoint::FILE_NAME)).unwrap();
+    for path in [active, sealed] {
+        let good = fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        bad[100] ^= 4;
+        fs::write(&path, bad).unwrap();
+        let error = Log::open(Arc::new(crate::file_system::RealFileSystem), dir.path(), small_segments(), NOW_MS);
+        let error = error.unwrap_err();
+        let StorageError::Corrupt { path: told, position, .. } = &error else { panic!("{error}") };
+        assert_eq!((told, *position), (&path, 0));
+        fs::write(&path, good).unwrap();
+    }
+    assert_eq!(all_records(&open(dir.path(), small_segments()).0).len(), 300);
+}
+
+#[test]
+fn lost_side_files_are_made_anew() {
+    let original = temporary_dir();
+    let mut log = sample(original.path());
+    append(&mut log, &producer_batch((1, 0, 0), 3));
+    let records = all_records(&log);
+    log.close().unwrap();
+    let names: Vec<String> =
+        fs::read_dir(original.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    for name in names.iter().filter(|name| !name.ends_with(".log")) {
+        for remove in [true, false] {
+            let dir = temporary_dir();
+            copy(original.path(), dir.path());
+            match remove {
+                true => fs::remove_file(dir.path().join(name)).unwrap(),
+                false => fs::write(dir.path().join(name), "").unwrap(),
+            }
+            let (mut log, _) = open(dir.path(), small_segments());
+            assert_eq!(all_batches(&log, 100).len(), 61, "{name}");
+            assert_eq!(all_records(&log), records, "{name}");
+            check_times(&log, &records, name);
+            assert_eq!(log.end_offset_for_leader_epoch(0), Some((0, 303)), "{name}");
+            assert!(log.append(&producer_batch((1, 0, 0), 3), Origin::Client, 0, NOW_MS).unwrap().duplicate, "{name}");
+        }
+    }
+}
+
+fn check_times(log: &Log, records: &[Record], context: &str) {
+    for timestamp in (NOW_MS - 5..NOW_MS + 6100).step_by(45) {
+        let expected = records.iter().find(|record| record.timestamp_ms >= timestamp).map(|record| record.offset);
+        let found = log.offset_for_timestamp(timestamp).unwrap().map(|found| found.offset);
+        assert_eq!(found, expected, "{context}: {timestamp}");
+    }
+}
+
+/// Bits flipped in a test run; `TIFO_TEST_FLIPS=10000` for a thorough one.
+fn flips() -> usize {
+    std::env::var("TIFO_TEST_FLIPS").map_or(500, |flips| flips.parse().unwrap())
+}
+
+#[test]
+fn no_flipped_bit_alters_a_record_or_panics() {
+    let original = temporary_dir();
+    let log = sample(original.path());
+    let records = all_records(&log);
+    drop(log);
+    let closed = temporary_dir();
+    copy(original.path(), closed.path());
+    open(closed.path(), small_segments()).0.close().unwrap();
+    let mut seed = 7u64;
+    for round in 0..flips() {
+        let source = if round % 2 == 0 { &original } else { &closed };
+        let dir = temporary_dir();
+        copy(source.path(), dir.path());
+        let (name, position) = flip_one_bit(dir.path(), &mut seed);
+        let context = format!("{name} at {position}");
+        let opened = Log::open(Arc::new(crate::file_system::RealFileSystem), dir.path(), small_segments(), NOW_MS);
+        let (log, _) = match opened {
+            Ok(opened) => opened,
+            Err(StorageError::Corrupt { .. }) if name.ends_with(".log") => continue,
+            Err(error) => panic!("{context}: {error}"),
+        };
+        if !name.ends_with(".log") {
+            assert_eq!(all_records(&log), records, "{context}");
+            check_times(&log, &records, &context);
+            continue;
+        }
+        check_served(&log, &records, &context);
+    }
+}
+
+/// What comes out with a right CRC went in; only the damaged batch may be missing.
+fn check_served(log: &Log, records: &[Record], context: &str) {
+    let sent: HashSet<(&[u8], &[u8])> = records.iter().map(content).collect();
+    let (mut offset, mut bad, mut good) = (0, 0, 0);
+    while let Ok(Some(slice)) = log.read(offset, log.log_end_offset(), 1, true) {
+        let batch = crate::record_batch::batches(slice.read().unwrap()).next();
+        let Some(Ok(batch)) = batch else { return };
+        if batch.header.last_offset() < offset {
+            return;
+        }
+        offset = batch.header.last_offset() + 1;
+        if batch.check_crc().is_err() {
+            bad += 1;
+            continue;
+        }
+        for record in batch.records(CAP).unwrap() {
+            assert!(sent.contains(&content(&record)), "{context}: altered");
+            good += 1;
+        }
+    }
+    assert!(bad <= 1, "{context}: {bad} batches are bad, {good} records good");
+}
+
+fn content(record: &Record) -> (&[u8], &[u8]) {
+    (record.key.as_deref().unwrap(), record.value.as_deref().unwrap())
+}
+
+fn flip_one_bit(dir: &Path, seed: &mut u64) -> (String, usize) {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| fs::metadata(path).unwrap().len() > 0);
+    files.sort();
+    let path = &files[random(seed) as usize % files.len()];
+    let mut content = fs::read(path).unwrap();
+    let bit = random(seed) as usize % (content.len() * 8);
+    content[bit / 8] ^= 1 << (bit % 8);
+    fs::write(path, content).unwrap();
+    (path.file_name().unwrap().to_string_lossy().into_owned(), bit / 8)
+}
+
+/// splitmix64: the same flips in every run.
+fn random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *seed;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

@@ -1,0 +1,267 @@
+//! A file system that fails on demand, or is cut off at any operation and says what a crash leaves behind.
+//!
+//! The live image is a real directory. Beside it, it keeps what is durable: of each file the bytes at its last sync, of each
+//! directory the names at its last sync.
+
+use crate::file_system::{FileSystem, OpenFile, RealFileSystem};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, IoSlice},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard},
+};
+
+/// What is left after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Image {
+    /// kill -9: everything that was written.
+    Killed,
+    /// A power cut; names are as they were, bytes that were not synced are gone.
+    PowerCut,
+    /// The same, but the lengths were written: the bytes that were not synced are zeros.
+    PowerCutWithZeros,
+    /// A power cut; names made, changed or removed since their directory was synced are as before.
+    PowerCutBeforeNames,
+}
+
+pub(crate) const IMAGES: [Image; 4] =
+    [Image::Killed, Image::PowerCut, Image::PowerCutWithZeros, Image::PowerCutBeforeNames];
+
+/// What happens at an operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// It fails with this errno and does nothing.
+    Error(i32),
+    /// An append writes half and says so.
+    Short,
+    /// An append writes half and fails with this errno.
+    HalfThenError(i32),
+}
+
+pub(crate) const EIO: i32 = 5;
+pub(crate) const ENOSPC: i32 = 28;
+
+#[derive(Debug, Default)]
+struct State {
+    /// Operations that change something, so far.
+    changes: usize,
+    /// From this change on, nothing works; an append at it writes half.
+    cut_at: Option<usize>,
+    /// Operation name, which of its calls from now on (0: the next), what happens, and whether it stays so.
+    faults: Vec<(&'static str, usize, Fault, bool)>,
+    /// Files are told apart by a number that survives renames.
+    ids: HashMap<PathBuf, usize>,
+    next_id: usize,
+    synced_bytes: HashMap<usize, Vec<u8>>,
+    synced_names: BTreeMap<PathBuf, usize>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TestFileSystem {
+    real: RealFileSystem,
+    state: Mutex<State>,
+}
+
+impl TestFileSystem {
+    pub fn cut_at(change: usize) -> Self {
+        let state = State { cut_at: Some(change), ..State::default() };
+        Self { real: RealFileSystem, state: Mutex::new(state) }
+    }
+
+    /// The `nth` call (0: the next) of `operation` meets this fault.
+    pub fn fail(&self, operation: &'static str, nth: usize, fault: Fault) {
+        self.state().faults.push((operation, nth, fault, false));
+    }
+
+    /// Every call of `operation` meets this fault, until [`TestFileSystem::heal`].
+    pub fn fail_always(&self, operation: &'static str, fault: Fault) {
+        self.state().faults.push((operation, 0, fault, true));
+    }
+
+    pub fn heal(&self) {
+        self.state().faults.clear();
+    }
+
+    pub fn changes(&self) -> usize {
+        self.state().changes
+    }
+
+    /// Writes to `target` what a crash now leaves of `dir`.
+    pub fn leave(&self, image: Image, dir: &Path, target: &Path) {
+        std::fs::create_dir_all(target).unwrap();
+        let state = self.state();
+        let names: BTreeMap<PathBuf, usize> = match image {
+            Image::PowerCutBeforeNames => state.synced_names.clone(),
+            _ => state.ids.iter().map(|(path, id)| (path.clone(), *id)).collect(),
+        };
+        for (path, id) in names.iter().filter(|(path, _)| path.starts_with(dir)) {
+            let live = std::fs::read(path).unwrap_or_default();
+            let mut content = state.synced_bytes.get(id).cloned().unwrap_or_default();
+            match image {
+                Image::Killed => content = live,
+                Image::PowerCutWithZeros if live.len() > content.len() => content.resize(live.len(), 0),
+                _ => {}
+            }
+            std::fs::write(target.join(path.file_name().unwrap()), content).unwrap();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn reading(&self, operation: &'static str) -> io::Result<()> {
+        match self.state().fault(operation) {
+            Some(Fault::Error(errno) | Fault::HalfThenError(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            _ => Ok(()),
+        }
+    }
+
+    fn changing(&self, operation: &'static str) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        match state.fault(operation) {
+            Some(Fault::Error(errno) | Fault::HalfThenError(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What an append does: how much of it, and how it ends.
+    fn appending(&self) -> (bool, Option<io::Error>) {
+        let mut state = self.state();
+        if let Err(error) = state.step() {
+            return (state.cut_at.is_some_and(|cut| cut + 1 == state.changes), Some(error));
+        }
+        match state.fault("append") {
+            Some(Fault::Error(errno)) => (false, Some(io::Error::from_raw_os_error(errno))),
+            Some(Fault::HalfThenError(errno)) => (true, Some(io::Error::from_raw_os_error(errno))),
+            Some(Fault::Short) => (true, None),
+            None => (false, None),
+        }
+    }
+}
+
+impl State {
+    fn step(&mut self) -> io::Result<()> {
+        self.changes += 1;
+        match self.cut_at {
+            Some(cut) if self.changes > cut => Err(io::Error::other("the machine is gone")),
+            _ => Ok(()),
+        }
+    }
+
+    fn fault(&mut self, operation: &'static str) -> Option<Fault> {
+        let at = self.faults.iter().position(|(name, ..)| *name == operation)?;
+        let (_, nth, fault, always) = &mut self.faults[at];
+        if *nth > 0 {
+            *nth -= 1;
+            return None;
+        }
+        let (fault, always) = (*fault, *always);
+        if !always {
+            self.faults.remove(at);
+        }
+        Some(fault)
+    }
+
+    fn id(&mut self, path: &Path) -> usize {
+        if let Some(id) = self.ids.get(path) {
+            return *id;
+        }
+        self.next_id += 1;
+        self.ids.insert(path.into(), self.next_id);
+        self.next_id
+    }
+}
+
+impl FileSystem for TestFileSystem {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.real.create_dir_all(dir)
+    }
+
+    fn list_dir(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.reading("list_dir")?;
+        self.real.list_dir(dir)
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<OpenFile> {
+        if create && !path.exists() {
+            self.changing("create")?;
+        } else {
+            self.reading("open")?;
+        }
+        let file = self.real.open(path, create)?;
+        self.state().id(path);
+        Ok(file)
+    }
+
+    fn length(&self, file: &OpenFile) -> io::Result<u64> {
+        self.real.length(file)
+    }
+
+    fn append(&self, file: &OpenFile, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (half, error) = self.appending();
+        let whole: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let written = if half { whole.len() / 2 } else { whole.len() };
+        if half || error.is_none() {
+            let count = self.real.append(file, &[IoSlice::new(&whole[..written])])?;
+            assert_eq!(count, written);
+        }
+        error.map_or(Ok(written), Err)
+    }
+
+    fn read_at(&self, file: &OpenFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.reading("read_at")?;
+        self.real.read_at(file, buffer, position)
+    }
+
+    fn truncate(&self, file: &OpenFile, length: u64) -> io::Result<()> {
+        self.changing("truncate")?;
+        self.real.truncate(file, length)
+    }
+
+    fn sync_data(&self, file: &OpenFile) -> io::Result<()> {
+        self.changing("sync_data")?;
+        let content = std::fs::read(&file.path)?;
+        let mut state = self.state();
+        let id = state.id(&file.path);
+        state.synced_bytes.insert(id, content);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.changing("sync_dir")?;
+        let mut state = self.state();
+        state.synced_names.retain(|path, _| path.parent() != Some(dir));
+        let names: Vec<_> = state
+            .ids
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(dir))
+            .map(|(path, id)| (path.clone(), *id))
+            .collect();
+        state.synced_names.extend(names);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.changing("rename")?;
+        self.real.rename(from, to)?;
+        let mut state = self.state();
+        if let Some(id) = state.ids.remove(from) {
+            state.ids.insert(to.into(), id);
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.changing("remove_file")?;
+        self.real.remove_file(path)?;
+        self.state().ids.remove(path);
+        Ok(())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.changing("remove_dir")?;
+        self.real.remove_dir(dir)
+    }
+}
