@@ -1,1 +1,32 @@
-fn main() {}
+//! The `tifo` binary: command line, settings, wiring, shutdown. No logic of its own.
+
+mod cli;
+mod config;
+mod logging;
+mod replay;
+mod serve;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Replay(args) => replay::run(args),
+        Command::Config(args) => print_config(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tifo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_config(args: &cli::ServeArgs) -> anyhow::Result<()> {
+    print!("{}", config::load(args)?.describe()?);
+    Ok(())
+}

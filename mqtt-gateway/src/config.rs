@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct MqttConfig {
     /// Address of the public MQTT port; port 0 is any free one.
     pub listen: String,
+    /// Put here by the binary from the declared streams.
+    #[serde(skip)]
     pub streams: Vec<StreamConfig>,
     /// Clients may publish to topics that begin with one of these, and to no others.
     pub publish_prefixes: Vec<String>,

@@ -1,14 +1,15 @@
 //! The broker's settings. What Kafka has bears Kafka's name and default; deviations are few and said beside the field.
 
 use crate::catalog::topic_settings::{SettingType, Settings, TOPIC_SETTINGS};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{fmt, path::PathBuf};
 
 /// Settings of one broker.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BrokerConfig {
-    /// Where the data lies; created if missing.
+    /// Where the data lies; created if missing. Put here by the binary.
+    #[serde(skip)]
     pub data_dir: PathBuf,
     /// Address to listen on: `host:port`, `:port` or Kafka's `PLAINTEXT://host:port`; port 0 takes any free one.
     pub listeners: String,

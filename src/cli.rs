@@ -1,0 +1,104 @@
+//! The command line. It only says what was asked for; `config` merges it with file and environment.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+use crate::replay::ReplayArgs;
+
+/// A Kafka-compatible log, an aggregator inside it and an MQTT fan-out, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "tifo", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the broker, the aggregator and the gateways
+    Serve(ServeArgs),
+    /// Send recorded events to a running tifo, with their original gaps
+    Replay(ReplayArgs),
+    /// Print every setting in force and where it comes from
+    Config(ServeArgs),
+}
+
+/// Flags of `serve`; each overrides the environment, which overrides the file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Settings file [default: tifo.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "TIFO_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Free ports and temporary data that is removed at exit: for test rigs
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// Parts to run: any of broker, aggregator, http, mqtt [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub roles: Option<Vec<Role>>,
+    /// Where the log lives [default: ./tifo-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Kafka listener, PORT or HOST:PORT; port 0 means any free one [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub kafka: Option<SocketAddr>,
+    /// HTTP listener [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub http: Option<SocketAddr>,
+    /// MQTT listener [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub mqtt: Option<SocketAddr>,
+    /// Format of the log on standard error
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// A part of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Broker,
+    Aggregator,
+    Http,
+    Mqtt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// `9092` is a port on the loopback address; else `HOST:PORT` with a numeric host or a name that resolves.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    use std::net::ToSocketAddrs;
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.to_socket_addrs()
+        .map_err(|error| format!("not PORT or HOST:PORT ({error})"))?
+        .next()
+        .ok_or_else(|| "the name resolves to no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_port_or_host_and_port() {
+        assert_eq!(parse_address("9092").unwrap().to_string(), "127.0.0.1:9092");
+        assert_eq!(parse_address("0.0.0.0:0").unwrap().to_string(), "0.0.0.0:0");
+        assert_eq!(parse_address("[::1]:80").unwrap().to_string(), "[::1]:80");
+        assert!(parse_address("99999").is_err());
+        assert!(parse_address("").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,165 @@
+//! The sources of settings, in rising order: defaults, file, environment, flags. Each is a figment provider, so that
+//! every value in force remembers where it came from.
+
+use figment::{
+    Error, Metadata, Profile, Provider,
+    value::{Dict, Map, Value},
+};
+use std::net::SocketAddr;
+
+use crate::cli::ServeArgs;
+
+/// Variables of this name are settings; two underscores part the levels: `TIFO_HTTP__FLUSH_EVENTS`.
+const ENVIRONMENT_PREFIX: &str = "TIFO_";
+const LEVEL_SEPARATOR: &str = "__";
+/// The table whose keys are Kafka's dotted names.
+const KAFKA_TABLE: &str = "kafka";
+/// The setting of each part that says where it listens.
+const KAFKA_LISTEN: [&str; 2] = [KAFKA_TABLE, "listeners"];
+const HTTP_LISTEN: [&str; 2] = ["http", "listen"];
+const MQTT_LISTEN: [&str; 2] = ["mqtt", "listen"];
+
+/// Joins what TOML nests: `[kafka] num.partitions = 3` and `"num.partitions" = 3` are the same setting.
+pub struct KafkaNames<P>(pub P);
+
+impl<P: Provider> Provider for KafkaNames<P> {
+    fn metadata(&self) -> Metadata {
+        self.0.metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let mut data = self.0.data()?;
+        for settings in data.values_mut() {
+            if let Some(Value::Dict(_, kafka)) = settings.get_mut(KAFKA_TABLE) {
+                *kafka = joined(std::mem::take(kafka));
+            }
+        }
+        Ok(data)
+    }
+}
+
+fn joined(nested: Dict) -> Dict {
+    let mut flat = Dict::new();
+    for (name, value) in nested {
+        join_into(&mut flat, name, value);
+    }
+    flat
+}
+
+fn join_into(flat: &mut Dict, name: String, value: Value) {
+    match value {
+        Value::Dict(_, inner) => {
+            for (last, value) in inner {
+                join_into(flat, format!("{name}.{last}"), value);
+            }
+        }
+        leaf => {
+            flat.insert(name, leaf);
+        }
+    }
+}
+
+/// `TIFO_…` variables whose first level is a setting; others (a test's own, say) are left alone.
+pub struct Environment {
+    variables: Vec<(String, String)>,
+    known: Vec<String>,
+}
+
+impl Environment {
+    pub fn new(variables: impl Iterator<Item = (String, String)>, known: Vec<String>) -> Self {
+        Self { variables: variables.collect(), known }
+    }
+
+    fn setting(&self, variable: &str) -> Option<Vec<String>> {
+        let name = variable.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase();
+        let mut levels: Vec<String> = name.split(LEVEL_SEPARATOR).map(str::to_owned).collect();
+        if !self.known.contains(levels.first()?) {
+            return None;
+        }
+        if levels[0] == KAFKA_TABLE {
+            levels[1..].iter_mut().for_each(|level| *level = level.replace('_', "."));
+        }
+        Some(levels)
+    }
+}
+
+impl Provider for Environment {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("environment").interpolater(|_, keys| {
+            format!("{ENVIRONMENT_PREFIX}{}", keys.join(LEVEL_SEPARATOR).replace('.', "_").to_uppercase())
+        })
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let mut settings = Dict::new();
+        for (variable, text) in &self.variables {
+            if let Some(levels) = self.setting(variable) {
+                let value: Value = text.parse().unwrap_or_else(|_| Value::from(text.as_str()));
+                insert(&mut settings, &levels, value);
+            }
+        }
+        Ok(Profile::Default.collect(settings))
+    }
+}
+
+fn insert(settings: &mut Dict, levels: &[String], value: Value) {
+    match levels {
+        [] => {}
+        [last] => {
+            settings.insert(last.clone(), value);
+        }
+        [first, rest @ ..] => {
+            let level = settings.entry(first.clone()).or_insert_with(|| Value::from(Dict::new()));
+            if let Value::Dict(_, inner) = level {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// What `--ephemeral` means: any free port everywhere. The data folder is made when serving.
+pub struct Ephemeral;
+
+impl Provider for Ephemeral {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("--ephemeral")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut settings = Dict::new();
+        for setting in [KAFKA_LISTEN, HTTP_LISTEN, MQTT_LISTEN] {
+            insert(&mut settings, &setting.map(str::to_owned), Value::from(any_port.to_string()));
+        }
+        Ok(Profile::Default.collect(settings))
+    }
+}
+
+/// The flags that were given.
+pub struct Flags<'a>(pub &'a ServeArgs);
+
+impl Provider for Flags<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("flag")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let args = self.0;
+        let mut settings = Dict::new();
+        for (setting, address) in [(KAFKA_LISTEN, args.kafka), (HTTP_LISTEN, args.http), (MQTT_LISTEN, args.mqtt)] {
+            if let Some(address) = address {
+                insert(&mut settings, &setting.map(str::to_owned), Value::from(address.to_string()));
+            }
+        }
+        if let Some(dir) = &args.data_dir {
+            settings.insert("data_dir".to_owned(), Value::serialize(dir)?);
+        }
+        if let Some(roles) = &args.roles {
+            settings.insert("roles".to_owned(), Value::serialize(roles)?);
+        }
+        if let Some(format) = &args.log_format {
+            settings.insert("log_format".to_owned(), Value::serialize(format)?);
+        }
+        Ok(Profile::Default.collect(settings))
+    }
+}

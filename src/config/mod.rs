@@ -1,0 +1,203 @@
+//! Settings: what they are, where they come from, and clear words when they are wrong.
+
+mod layers;
+mod print;
+
+use figment::{
+    Figment, Provider,
+    error::Kind,
+    providers::{Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+use tifo_aggregator::Definition;
+use tifo_broker::BrokerConfig;
+use tifo_http_gateway::{HttpConfig, StreamIngest};
+use tifo_mqtt_gateway::{MqttConfig, StreamConfig};
+
+use crate::cli::{LogFormat, Role, ServeArgs};
+use layers::{Environment, Ephemeral, Flags, KafkaNames};
+
+/// Read when no `--config` names another and it exists.
+const DEFAULT_FILE: &str = "tifo.toml";
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub roles: BTreeSet<Role>,
+    pub log_format: LogFormat,
+    /// Filter of the log on standard error, as `tracing` words it: `info`, `tifo_broker=debug,warn`.
+    pub log: String,
+    pub kafka: BrokerConfig,
+    pub http: HttpConfig,
+    pub mqtt: MqttConfig,
+    pub stream: Vec<Stream>,
+}
+
+/// One declared pipeline: raw topic, ingest, aggregate, aggregate topic, fan-out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    pub name: String,
+    pub ingest: StreamIngest,
+    pub aggregate: Definition,
+    /// How many of a window's groups reach the crowd.
+    pub top_n: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("settings file {}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
+    #[error("{0}")]
+    Value(String),
+}
+
+/// Settings with the memory of their sources.
+pub struct Loaded {
+    pub settings: Settings,
+    figment: Figment,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: "./tifo-data".into(),
+            roles: BTreeSet::from([Role::Broker, Role::Aggregator, Role::Http, Role::Mqtt]),
+            log_format: LogFormat::Text,
+            log: "info".to_owned(),
+            kafka: BrokerConfig { listeners: "127.0.0.1:9092".to_owned(), ..BrokerConfig::default() },
+            http: HttpConfig::default(),
+            mqtt: MqttConfig::default(),
+            stream: vec![Stream::emoji()],
+        }
+    }
+}
+
+impl Stream {
+    /// The stream that is there by default.
+    pub fn emoji() -> Self {
+        Self { name: "emoji".to_owned(), ingest: StreamIngest::emoji(), aggregate: Definition::emoji(), top_n: 10 }
+    }
+}
+
+/// Merges defaults, file, environment and flags.
+pub fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
+    let mut figment = Figment::from(Serialized::defaults(Settings::default()));
+    if let Some(path) = settings_file(args)? {
+        figment = figment.merge(KafkaNames(Toml::file_exact(&path)));
+    }
+    figment = figment.merge(Environment::new(std::env::vars(), top_level_settings()));
+    if args.ephemeral {
+        figment = figment.merge(Ephemeral);
+    }
+    figment = figment.merge(Flags(args));
+    let settings: Settings = figment.extract().map_err(explain)?;
+    settings.check()?;
+    Ok(Loaded { settings, figment })
+}
+
+/// The file to read, known to be readable.
+fn settings_file(args: &ServeArgs) -> Result<Option<PathBuf>, ConfigError> {
+    let path = match &args.config {
+        Some(path) => path.clone(),
+        None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
+        None => return Ok(None),
+    };
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(metadata) if metadata.is_file() => Ok(Some(path)),
+        Ok(_) => Err(ConfigError::File { path, reason: "it is not a file".to_owned() }),
+        Err(error) => Err(ConfigError::File { path, reason: error.to_string() }),
+    }
+}
+
+fn top_level_settings() -> Vec<String> {
+    match Serialized::defaults(Settings::default()).data() {
+        Ok(data) => data.into_values().flat_map(figment::value::Dict::into_keys).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// One line that names the setting, its source and the way out.
+fn explain(error: figment::Error) -> ConfigError {
+    let source = error.metadata.as_ref().map(print::source_of).unwrap_or_default();
+    let mut path: Vec<String> = error.path.clone();
+    if let Kind::UnknownField(name, _) = &error.kind {
+        path.push(name.clone());
+    }
+    let what = match &error.kind {
+        Kind::UnknownField(name, known) => match nearest(name, known) {
+            Some(known) => format!("there is no such setting; did you mean `{known}`?"),
+            None => format!("there is no such setting; known here: {}", known.join(", ")),
+        },
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            format!("found {found}, expected {expected}")
+        }
+        other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    let setting = if path.is_empty() { String::new() } else { format!("`{}`: ", path.join(".")) };
+    let source = if source.is_empty() { source } else { format!(" ({source})") };
+    ConfigError::Value(format!("setting {setting}{what}{source}"))
+}
+
+fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    const ALIKE: f64 = 0.8;
+    known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, candidate)| candidate)
+}
+
+impl Settings {
+    pub fn broker_config(&self) -> BrokerConfig {
+        BrokerConfig { data_dir: self.data_dir.clone(), ..self.kafka.clone() }
+    }
+
+    pub fn http_config(&self) -> HttpConfig {
+        let ingest = |stream: &Stream| StreamIngest { name: stream.name.clone(), ..stream.ingest.clone() };
+        HttpConfig { streams: self.stream.iter().map(ingest).collect(), ..self.http.clone() }
+    }
+
+    pub fn mqtt_config(&self) -> MqttConfig {
+        let fan_out = |stream: &Stream| StreamConfig {
+            name: stream.name.clone(),
+            aggregate_topic: stream.aggregate.into.clone(),
+            top_n: stream.top_n,
+        };
+        MqttConfig { streams: self.stream.iter().map(fan_out).collect(), ..self.mqtt.clone() }
+    }
+
+    /// What types alone cannot say.
+    fn check(&self) -> Result<(), ConfigError> {
+        let broker = self.roles.contains(&Role::Broker);
+        if !broker {
+            return Err(ConfigError::Value(
+                "setting `roles`: the aggregator and the gateways need `broker` in the same process; \
+                 running them against another broker is not there yet"
+                    .to_owned(),
+            ));
+        }
+        self.kafka.check().map_err(|error| ConfigError::Value(format!("[kafka] {error}")))?;
+        let mut names = BTreeSet::new();
+        for stream in &self.stream {
+            if !names.insert(&stream.name) {
+                return Err(ConfigError::Value(format!("setting `stream`: the name {} stands twice", stream.name)));
+            }
+            stream
+                .aggregate
+                .validate()
+                .map_err(|error| ConfigError::Value(format!("stream {}: {error}", stream.name)))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn load_file(text: &str) -> Result<Loaded, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tifo.toml");
+    std::fs::write(&path, text).unwrap();
+    load(&ServeArgs { config: Some(path), ..ServeArgs::default() })
+}
+
+fn refusal(text: &str) -> String {
+    load_file(text).err().map(|error| error.to_string()).unwrap()
+}
+
+#[test]
+fn a_file_overrides_defaults_and_a_flag_overrides_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tifo.toml");
+    std::fs::write(&path, "data_dir = '/from/file'\n[http]\nlisten = '127.0.0.1:1'\nflush_events = 7").unwrap();
+    let http = Some("127.0.0.1:2".parse().unwrap());
+    let loaded = load(&ServeArgs { config: Some(path), http, ..ServeArgs::default() }).unwrap();
+    assert_eq!(loaded.settings.data_dir, Path::new("/from/file"));
+    assert_eq!(loaded.settings.http.listen.port(), 2);
+    assert_eq!(loaded.settings.http.flush_events, 7);
+    let described = loaded.describe().unwrap();
+    let line = |name: &str| described.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(line("http.listen").ends_with("# flag"), "{described}");
+    assert!(line("http.flush_events = 7").ends_with("tifo.toml"), "{described}");
+    assert!(line("log = ").ends_with("# default"), "{described}");
+}
+
+#[test]
+fn kafkas_dotted_names_are_one_setting_however_they_are_written() {
+    for text in ["[kafka]\nnum.partitions = 3", "[kafka]\n\"num.partitions\" = 3", "kafka.num.partitions = 3"] {
+        assert_eq!(load_file(text).unwrap().settings.kafka.num_partitions, 3, "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_name_is_refused_with_the_nearest_right_one() {
+    assert!(refusal("[http]\nflush_evnts = 5").contains("did you mean `flush_events`"));
+    assert!(refusal("[kafka]\nnum.partition = 5").contains("did you mean num.partitions"));
+    assert!(refusal("dta_dir = 'x'").contains("did you mean `data_dir`"));
+}
+
+#[test]
+fn a_wrong_type_names_the_setting_and_the_file() {
+    let said = refusal("[kafka]\nnum.partitions = 'many'");
+    assert!(said.contains("num.partitions") && said.contains("tifo.toml"), "{said}");
+}
+
+#[test]
+fn ephemeral_means_any_port_unless_a_flag_names_one() {
+    let kafka = Some("127.0.0.1:1234".parse().unwrap());
+    let loaded = load(&ServeArgs { ephemeral: true, kafka, ..ServeArgs::default() }).unwrap();
+    assert_eq!(loaded.settings.kafka.listeners, "127.0.0.1:1234");
+    assert_eq!(loaded.settings.http.listen.port(), 0);
+}

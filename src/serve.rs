@@ -1,0 +1,202 @@
+//! `tifo serve`: starts the parts in the order of the flow, says when everything answers, and stops them in turn.
+
+use anyhow::Context;
+use async_trait::async_trait;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
+use serde_json::json;
+use std::{io::Write, path::Path, sync::Arc, time::Duration};
+use tifo_aggregator::{Aggregator, State, Status, StatusHandle};
+use tifo_broker::{Broker, LogClient, clock::Clock};
+use tifo_http_gateway::{Duplex, Hooks, HttpGateway, MqttTunnel};
+use tifo_mqtt_gateway::MqttGateway;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{Role, ServeArgs},
+    config::{self, Settings},
+    logging,
+};
+
+/// Upper bounds of the latency histograms, in seconds.
+const LATENCY_BUCKETS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// How often the recorder folds what histograms have gathered, so that it does not grow between scrapes.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// The one line on standard output: everything named in it answers.
+#[derive(Debug, Serialize)]
+struct Ready {
+    event: &'static str,
+    kafka: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mqtt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mqtt_ws: Option<String>,
+    data_dir: String,
+}
+
+/// Everything that runs, in the order of the flow.
+struct Parts {
+    broker: Broker,
+    aggregators: Vec<Aggregator>,
+    mqtt: Option<Arc<MqttGateway>>,
+    http: Option<HttpGateway>,
+    /// Ends the aggregators and the MQTT gateway, which keep nothing that is not in the log.
+    stop_readers: CancellationToken,
+}
+
+pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let mut settings = config::load(args)?.settings;
+    logging::start(settings.log_format, &settings.log)?;
+    // Removed when `run` returns.
+    let temporary = args.ephemeral.then(tempfile::tempdir).transpose().context("a folder for temporary data")?;
+    if let (Some(dir), None) = (&temporary, &args.data_dir) {
+        settings.data_dir = dir.path().to_owned();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime")?;
+    runtime.block_on(serve(&settings))
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("the SIGTERM handler")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("the SIGINT handler")?;
+    let metrics = install_metrics()?;
+    let parts = Parts::start(settings, metrics).await?;
+    say_ready(&parts.ready(&settings.data_dir))?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+    }
+    parts.stop().await
+}
+
+fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&LATENCY_BUCKETS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("the metrics recorder")?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut due = tokio::time::interval(METRICS_UPKEEP);
+        loop {
+            due.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+fn say_ready(ready: &Ready) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, ready)?;
+    writeln!(out)?;
+    out.flush().context("standard output")
+}
+
+impl Parts {
+    async fn start(settings: &Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        let stop_readers = CancellationToken::new();
+        let broker = Broker::start(settings.broker_config(), clock.clone()).await?;
+        let client: Arc<dyn LogClient> = broker.client();
+        let mut aggregators = Vec::new();
+        if settings.roles.contains(&Role::Aggregator) {
+            for stream in &settings.stream {
+                let started =
+                    Aggregator::start(stream.aggregate.clone(), client.clone(), clock.clone(), stop_readers.clone())
+                        .await;
+                aggregators.push(started.with_context(|| format!("the aggregator of stream {}", stream.name))?);
+            }
+        }
+        let mut mqtt = None;
+        if settings.roles.contains(&Role::Mqtt) {
+            let gateway = MqttGateway::start(settings.mqtt_config(), client.clone(), stop_readers.clone()).await?;
+            mqtt = Some(Arc::new(gateway));
+        }
+        let mut http = None;
+        if settings.roles.contains(&Role::Http) {
+            let tunnel = mqtt.clone().map(|gateway| Arc::new(Tunnel(gateway)) as Arc<dyn MqttTunnel>);
+            let hooks = hooks(metrics, &aggregators, mqtt.clone(), clock);
+            http = Some(HttpGateway::start(settings.http_config(), client, tunnel, hooks).await?);
+        }
+        Ok(Self { broker, aggregators, mqtt, http, stop_readers })
+    }
+
+    fn ready(&self, data_dir: &Path) -> Ready {
+        let http = self.http.as_ref().map(|http| http.addr().to_string());
+        let mqtt_ws = http.as_ref().filter(|_| self.mqtt.is_some()).map(|http| format!("ws://{http}/mqtt"));
+        Ready {
+            event: "ready",
+            kafka: self.broker.kafka_addr().to_string(),
+            http,
+            mqtt: self.mqtt.as_ref().map(|mqtt| mqtt.addr().to_string()),
+            mqtt_ws,
+            data_dir: data_dir.display().to_string(),
+        }
+    }
+
+    /// From the crowd inwards, so that nothing accepted is left behind: first no more taps and all answered ones in
+    /// the log, then the readers, last the log itself.
+    async fn stop(self) -> anyhow::Result<()> {
+        if let Some(http) = self.http {
+            http.shutdown().await?;
+        }
+        self.stop_readers.cancel();
+        for aggregator in self.aggregators {
+            aggregator.join().await;
+        }
+        if let Some(mqtt) = self.mqtt {
+            mqtt.shutdown().await;
+        }
+        self.broker.shutdown().await;
+        Ok(())
+    }
+}
+
+/// `/mqtt` of the HTTP gateway leads to the MQTT gateway.
+struct Tunnel(Arc<MqttGateway>);
+
+#[async_trait]
+impl MqttTunnel for Tunnel {
+    async fn open(&self) -> std::io::Result<Box<dyn Duplex>> {
+        Ok(Box::new(self.0.open_tunnel()?))
+    }
+}
+
+/// What the HTTP gateway shows of the others.
+fn hooks(metrics: PrometheusHandle, aggregators: &[Aggregator], mqtt: Option<Arc<MqttGateway>>, clock: Clock) -> Hooks {
+    let aggregators: Vec<StatusHandle> = aggregators.iter().map(Aggregator::status_handle).collect();
+    let watched = aggregators.clone();
+    let not_ready = move || {
+        let failed = |status: &Status| status.state == State::Failed;
+        watched
+            .iter()
+            .map(StatusHandle::status)
+            .filter(failed)
+            .map(|status| format!("aggregator {}", status.name))
+            .collect()
+    };
+    let status = move || {
+        let aggregates: Vec<Status> = aggregators.iter().map(StatusHandle::status).collect();
+        let mqtt = mqtt.as_ref().map(|gateway| gateway.status());
+        json!({
+            "window_lag_ms": window_lag_ms(&aggregates, clock.now_ms()),
+            "viewers": mqtt.as_ref().map_or(0, |mqtt| mqtt.connected_clients),
+            "aggregates": aggregates,
+            "mqtt": mqtt,
+        })
+    };
+    Hooks { not_ready: Arc::new(not_ready), metrics: Arc::new(move || metrics.render()), status: Arc::new(status) }
+}
+
+/// How far the published windows are behind the clock; none when nothing has been published or the event time is not
+/// of today (a replay of an old match).
+fn window_lag_ms(aggregates: &[Status], now_ms: i64) -> Option<i64> {
+    const TODAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let newest = aggregates.iter().filter_map(|status| status.closed_until).max()?;
+    Some(now_ms - newest).filter(|lag| (0..TODAY_MS).contains(lag))
+}
