@@ -208,11 +208,11 @@ pub fn dispatch(
         return Err(Closed::NoHeader(size));
     };
     let (row, api) = find(key).ok_or(Closed::UnknownKey(key))?;
-    let client_id = read_client_id(api, version, &mut frame)?;
-    let context = Context { api: api.name, version, correlation_id, client_id, peer, local };
+    let mut context = Context { api: api.name, version, correlation_id, client_id: None, peer, local };
     if !api.served.contains(version) {
-        return refuse_version(api, context);
+        return refuse_version(api, &context);
     }
+    context.client_id = read_client_id(api, version, &mut frame)?;
     bounds::walk(&api.request, version, &frame).map_err(|reason| malformed(api, version, reason))?;
     let started = Instant::now();
     let pending = (api.handle)(&shared.services, Call { context, body: frame });
@@ -231,9 +231,9 @@ fn read_client_id(api: &Api, version: i16, frame: &mut Bytes) -> Result<Option<S
 }
 
 /// KIP-35: an unknown version of ApiVersions is answered in version 0, any other costs the connection, as in Kafka.
-fn refuse_version(api: &Api, context: Context) -> Result<Pending, Closed> {
+fn refuse_version(api: &Api, context: &Context) -> Result<Pending, Closed> {
     if api.key == ApiKey::ApiVersions {
-        return Ok(ready(api_versions::refuse(&context)));
+        return Ok(ready(api_versions::refuse(context)));
     }
     Err(Closed::UnsupportedVersion { api: api.name, version: context.version })
 }
