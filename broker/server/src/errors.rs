@@ -8,6 +8,8 @@ use tifo_storage::{AppendError, StorageError};
 pub enum RequestError {
     #[error("This server does not host this topic-partition.")]
     UnknownTopicOrPartition,
+    #[error("The topic '{0}' does not exist.")]
+    NoSuchTopic(String),
     #[error("This server does not host this topic ID.")]
     UnknownTopicId,
     #[error("The requested offset is not within the range of offsets maintained by the server.")]
@@ -58,7 +60,7 @@ impl RequestError {
     /// Kafka's error code.
     pub fn kind(&self) -> ResponseError {
         match self {
-            Self::UnknownTopicOrPartition => ResponseError::UnknownTopicOrPartition,
+            Self::UnknownTopicOrPartition | Self::NoSuchTopic(_) => ResponseError::UnknownTopicOrPartition,
             Self::UnknownTopicId => ResponseError::UnknownTopicId,
             Self::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             Self::InvalidTopic(_) => ResponseError::InvalidTopicException,

@@ -3,7 +3,12 @@
 //! 1: throttling. 2: flexible. Superseded by IncrementalAlterConfigs (KIP-339), still called by older tools.
 //! Left out: settings of brokers at run time.
 
-use super::{Api, bounds::*, incremental_alter_configs::check_resource, versions};
+use super::{
+    Api,
+    bounds::*,
+    incremental_alter_configs::{check_resource, no_such_topic},
+    versions,
+};
 use crate::{
     catalog::{Catalog, topic_settings::Settings},
     config::BrokerConfig,
@@ -65,5 +70,6 @@ fn alter(
     let settings = pairs.collect::<Result<Settings, _>>()?;
     let names = settings.keys().map(String::as_str);
     check_resource(config, resource.resource_type, &resource.resource_name, names)?;
-    catalog.alter_settings(&resource.resource_name, validate_only, |_| Ok(settings))
+    let altered = catalog.alter_settings(&resource.resource_name, validate_only, |_| Ok(settings));
+    altered.map_err(|error| no_such_topic(&resource.resource_name, error))
 }

@@ -104,7 +104,11 @@ fn describe(
             "Unexpected broker id, expected {} or empty string, but received {name}",
             config.node_id
         ))),
-        other => Err(RequestError::InvalidRequest(format!("Unsupported resource type: {other}"))),
+        _ => Err(RequestError::InvalidRequest(
+            "This most likely occurs because of a request being malformed by the client library or the message was sent \
+             to an incompatible broker. See the broker logs for more details."
+                .into(),
+        )),
     }
 }
 

@@ -79,11 +79,21 @@ fn alter(
     }
     let names = resource.configs.iter().map(|config| &*config.name);
     check_resource(config, resource.resource_type, &resource.resource_name, names)?;
-    catalog.alter_settings(&resource.resource_name, validate_only, |present| {
+    let name = &resource.resource_name;
+    let altered = catalog.alter_settings(name, validate_only, |present| {
         let mut settings = present.clone();
         resource.configs.iter().try_for_each(|config| apply(&mut settings, config))?;
         Ok(settings)
-    })
+    });
+    altered.map_err(|error| no_such_topic(name, error))
+}
+
+/// Kafka words this refusal in its own way when settings are altered.
+pub fn no_such_topic(name: &str, error: RequestError) -> RequestError {
+    match error {
+        RequestError::UnknownTopicOrPartition => RequestError::NoSuchTopic(name.to_owned()),
+        other => other,
+    }
 }
 
 /// Only topics can be altered at run time.
