@@ -3,18 +3,15 @@
 use crate::{
     AggregatorError, Definition, Status,
     committer::Committer,
-    definition::TimeSource,
     pump::{Pump, Surroundings},
     recovery::{Restored, recover},
     status::{State, StatusHandle},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tifo_broker::{LogClient, client::TopicSpec, clock::Clock};
+use std::{sync::Arc, time::Duration};
+use tifo_broker::{LogClient, clock::Clock};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A row batch holds whole windows, a side record a whole raw record with more headers: only i32 is the limit.
-const MAX_MESSAGE_BYTES: i32 = i32::MAX;
 /// Back-off between recoveries: after what may pass by itself, and after what probably needs a hand.
 const TRANSIENT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 const FAILURE_BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -36,9 +33,6 @@ impl Aggregator {
         shutdown: CancellationToken,
     ) -> Result<Self, AggregatorError> {
         definition.validate()?;
-        for topic in topics(&definition) {
-            client.ensure_topic(&topic).await?;
-        }
         let restored = recover(&*client, &definition).await?;
         let status = StatusHandle::default();
         status.update(|status| {
@@ -65,24 +59,6 @@ impl Aggregator {
             tracing::error!(%error, "the aggregator's task ended badly");
         }
     }
-}
-
-fn topics(definition: &Definition) -> [TopicSpec; 4] {
-    let unlimited = BTreeMap::from([
-        ("max.message.bytes".to_owned(), MAX_MESSAGE_BYTES.to_string()),
-        ("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string()),
-    ]);
-    let raw = match definition.time {
-        TimeSource::Append => BTreeMap::from([("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())]),
-        TimeSource::Field(_) => BTreeMap::new(),
-    };
-    let one = |name: String| TopicSpec { name, partitions: 1, settings: unlimited.clone() };
-    [
-        TopicSpec { name: definition.from.clone(), partitions: definition.partitions, settings: raw },
-        one(definition.into.clone()),
-        one(definition.late_topic()),
-        one(definition.bad_topic()),
-    ]
 }
 
 /// Runs the pump; after a failure recovers and runs it again, until shutdown.

@@ -9,7 +9,7 @@ use crate::{
     extract::{MAX_SLOTS, Plan, Slot, Slots, Unreadable},
     group::{self, MAX_GROUP_BYTES},
 };
-use tifo_storage::record_batch::Record;
+use tifo_storage::record_batch::RecordRef;
 
 /// Why a record goes to the bad topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl EventReader {
     }
 
     /// The event time in ms; the group is in [`EventReader::group`] afterwards.
-    pub fn read(&mut self, record: &Record) -> Result<i64, Bad> {
-        let Some(value) = &record.value else {
+    pub fn read(&mut self, record: &RecordRef<'_>) -> Result<i64, Bad> {
+        let Some(value) = record.value else {
             return Err(Bad { reason: "empty_value", detail: "the record has no value".to_owned() });
         };
         let slots = self.plan.extract(value).map_err(unreadable)?;
@@ -57,7 +57,7 @@ impl EventReader {
         &self.group
     }
 
-    fn event_time(&self, slots: &Slots<'_>, record: &Record) -> Result<i64, Bad> {
+    fn event_time(&self, slots: &Slots<'_>, record: &RecordRef<'_>) -> Result<i64, Bad> {
         let (Some(path), [slot, ..]) = (&self.time_path, slots) else {
             return event_time::from_ms(record.timestamp_ms).ok_or_else(|| no_time("the record's timestamp"));
         };
@@ -112,15 +112,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::group::{Value, values};
-    use bytes::Bytes;
+    use tifo_storage::record_batch::{BatchBuilder, Compression, batches};
 
-    fn record(value: &str) -> Record {
-        Record { value: Some(Bytes::copy_from_slice(value.as_bytes())), timestamp_ms: 99, ..Record::default() }
+    /// Reads a record with this value and the timestamp 99.
+    fn read_with(reader: &mut EventReader, value: Option<&str>) -> Result<i64, Bad> {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(99, None, value.map(str::as_bytes), &[]);
+        let batch = batches(builder.build()).next().unwrap().unwrap();
+        let records = batch.open(usize::MAX).unwrap();
+        let record = records.iter().next().unwrap().unwrap();
+        reader.read(&record)
     }
 
     fn read(value: &str) -> Result<(i64, Vec<u8>), Bad> {
         let mut reader = EventReader::new(&Definition::emoji());
-        reader.read(&record(value)).map(|time| (time, reader.group().to_vec()))
+        read_with(&mut reader, Some(value)).map(|time| (time, reader.group().to_vec()))
     }
 
     #[test]
@@ -138,7 +144,7 @@ mod tests {
         let definition =
             Definition { time: TimeSource::Append, group_by: vec!["n".into(), "flag".into()], ..Definition::emoji() };
         let mut reader = EventReader::new(&definition);
-        assert_eq!(reader.read(&record(r#"{"flag":true,"n":1,"timestamp":"x"}"#)), Ok(99));
+        assert_eq!(read_with(&mut reader, Some(r#"{"flag":true,"n":1,"timestamp":"x"}"#)), Ok(99));
         assert_eq!(values(reader.group()).collect::<Vec<_>>(), [Value::Integer(1), Value::Boolean(true)]);
     }
 
@@ -182,7 +188,7 @@ mod tests {
             assert_eq!(bad.reason, reason, "{bad:?}");
             assert!(bad.detail.contains(detail), "{bad:?}");
         }
-        let empty = EventReader::new(&Definition::emoji()).read(&Record::default());
+        let empty = read_with(&mut EventReader::new(&Definition::emoji()), None);
         assert_eq!(empty.unwrap_err().reason, "empty_value");
     }
 }

@@ -28,6 +28,13 @@ mod side_topics;
 mod source;
 mod status;
 
+#[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
+mod test_events;
+#[cfg(test)]
+mod test_log;
+
 pub use aggregator::Aggregator;
 pub use decision::{DECISION_HEADER, Decision, PartitionDecision, Totals};
 pub use definition::{Definition, DefinitionError, SideTopic, TimeSource, Window};

@@ -11,19 +11,20 @@ use crate::{
     engine::{Engine, Event, Verdict},
     event::{Bad, EventReader},
     meters::Meters,
-    reader::{MAX_POLL, PartitionReader, Polled, Polls},
-    recovery::{MAX_DECOMPRESSED_BYTES, Restored},
+    reader::{MAX_POLL, OpenBatch, PartitionReader, Polled, Polls},
+    recovery::Restored,
     rows::{RowBatch, RowFormat},
     side_topics::SideTopics,
     source::Source,
     status::{State, StatusHandle},
 };
+use bytes::Bytes;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use tifo_broker::{ClientError, LogClient, clock::Clock};
-use tifo_storage::record_batch::{Record, RecordBatch};
+use tifo_storage::record_batch::{BatchError, Record, RecordRef, Records};
 use tokio_util::sync::CancellationToken;
 
 /// Records processed before other work gets its turn.
@@ -223,59 +224,51 @@ impl<'a> Pump<'a> {
 
     /// Up to a slice of records of one batch; false if it may not go on.
     fn process_partition(&mut self, partition: usize) -> bool {
-        if !self.readers.get(partition).is_some_and(PartitionReader::has_records) {
-            return self.open_batch(partition);
-        }
-        let started = Instant::now();
         let Some(reader) = self.readers.get_mut(partition) else { return false };
-        let mut counter =
-            SliceCounter { engine: &mut self.engine, events: &mut self.events, sides: &mut self.sides, partition };
-        let slice = reader.records().iter().take(SLICE_RECORDS);
-        let done = slice.take_while(|record| counter.take(record)).count();
-        reader.advance(done);
-        if !reader.has_records() {
-            let end = reader.finish_batch();
-            self.engine.advance_to(partition, end);
+        let Some(mut batch) = reader.take_open() else { return self.open_batch(partition) };
+        let (started, before) = (Instant::now(), batch.done);
+        let (engine, events, sides) = (&mut self.engine, &mut self.events, &mut self.sides);
+        let ended = SliceCounter { engine, events, sides, partition }.count(&mut batch);
+        self.meters.parsed(batch.done - before, started.elapsed());
+        let progressed = batch.done > before || ended.is_some();
+        match ended {
+            None => reader.put_open(batch),
+            Some(Ok(())) => self.engine.advance_to(partition, batch.end),
+            Some(Err(error)) => {
+                let offset = self.engine.sources().get(partition).map_or(0, |source| source.next);
+                self.refuse(partition, Damaged { offset, end: batch.end, count: batch.count - batch.done }, &error);
+            }
         }
-        self.meters.parsed(done, started.elapsed());
-        done > 0
+        progressed
     }
 
     /// Opens the next batch; one that cannot be opened goes to the bad topic as a whole.
     fn open_batch(&mut self, partition: usize) -> bool {
-        let Some(reader) = self.readers.get_mut(partition) else { return false };
-        let Some(batch) = reader.next_batch() else { return false };
+        let Some(batch) = self.readers.get_mut(partition).and_then(PartitionReader::next_batch) else { return false };
         let next = self.engine.sources().get(partition).map_or(0, |source| source.next);
-        let end = batch.header.base_offset + i64::from(batch.header.last_offset_delta) + 1;
+        let (offset, end) = (batch.header.base_offset, batch.header.last_offset() + 1);
         if end <= next || batch.is_control() {
             self.engine.advance_to(partition, end);
             return true;
         }
-        match batch.check_crc().and_then(|()| batch.records(MAX_DECOMPRESSED_BYTES)) {
-            Ok(records) => {
-                reader.open(records, next, end);
-                if !reader.has_records() {
-                    self.engine.advance_to(partition, end);
-                }
+        match (OpenBatch::new(&batch), self.readers.get_mut(partition)) {
+            (Ok(open), Some(reader)) => reader.put_open(open),
+            (Err(error), _) => {
+                let count = usize::try_from(batch.header.record_count).unwrap_or(0);
+                self.refuse(partition, Damaged { offset, end, count }, &error);
             }
-            Err(error) => self.refuse_batch(partition, &batch, end, &error.0),
+            (Ok(_), None) => {}
         }
         true
     }
 
-    fn refuse_batch(&mut self, partition: usize, batch: &RecordBatch, end: i64, error: &str) {
-        let (offset, count) = (batch.header.base_offset, batch.header.record_count);
-        tracing::error!(
-            topic = self.around.definition.from,
-            partition,
-            offset,
-            count,
-            error,
-            "record batch is damaged"
-        );
+    /// Records that cannot be told apart: one record in the bad topic stands for all.
+    fn refuse(&mut self, partition: usize, damaged: Damaged, error: &BatchError) {
+        let Damaged { offset, end, count } = damaged;
+        tracing::error!(topic = self.around.definition.from, partition, offset, count, %error, "record batch is damaged");
         let records = u64::try_from(count).unwrap_or(0);
         if self.engine.observe_bad_batch(partition, offset, end, records) == Verdict::Bad {
-            let record = Record { offset, timestamp_ms: batch.header.max_timestamp, ..Record::default() };
+            let record = Record { offset, timestamp_ms: self.around.clock.now_ms(), ..Record::default() };
             let bad = Bad { reason: "damaged_batch", detail: format!("{count} records: {error}") };
             self.sides.push_bad(partition, &record, &bad);
         }
@@ -379,6 +372,13 @@ impl<'a> Pump<'a> {
     }
 }
 
+/// What is left of a batch that cannot be read.
+struct Damaged {
+    offset: i64,
+    end: i64,
+    count: usize,
+}
+
 /// Takes the records of one partition one by one.
 struct SliceCounter<'p> {
     engine: &'p mut Engine,
@@ -388,30 +388,52 @@ struct SliceCounter<'p> {
 }
 
 impl SliceCounter<'_> {
-    /// False: not now.
-    fn take(&mut self, record: &Record) -> bool {
-        match self.events.read(record) {
-            Ok(time_ms) => self.count(record, time_ms),
-            Err(bad) => {
-                if self.engine.observe_bad(self.partition, record.offset) == Verdict::Bad {
-                    self.sides.push_bad(self.partition, record, &bad);
-                }
-                true
+    /// Up to a slice of the batch; Some when it has ended, well or badly.
+    fn count(&mut self, batch: &mut OpenBatch) -> Option<Result<(), BatchError>> {
+        let next = self.engine.sources().get(self.partition).map_or(0, |source| source.next);
+        let mut records = batch.records.iter().skip(batch.done);
+        for _ in 0..SLICE_RECORDS {
+            match records.next() {
+                None => return Some(Ok(())),
+                Some(Err(error)) => return Some(Err(error)),
+                Some(Ok(record)) if record.offset >= next && !self.take(&record, &batch.records) => return None,
+                Some(Ok(_)) => batch.done += 1,
             }
         }
+        None
     }
 
-    fn count(&mut self, record: &Record, time_ms: i64) -> bool {
+    /// False: not now.
+    fn take(&mut self, record: &RecordRef<'_>, records: &Records) -> bool {
+        let time_ms = match self.events.read(record) {
+            Ok(time_ms) => time_ms,
+            Err(bad) => {
+                if self.engine.observe_bad(self.partition, record.offset) == Verdict::Bad {
+                    self.sides.push_bad(self.partition, &owned(record, records), &bad);
+                }
+                return true;
+            }
+        };
         let group = self.events.group();
         let event = Event { offset: record.offset, time_ms, record_timestamp_ms: record.timestamp_ms, group };
-        match self.engine.observe(self.partition, &event) {
-            Verdict::Late(reason) => {
-                self.sides.push_late(self.partition, record, time_ms, reason, self.engine.rules());
-                true
-            }
-            verdict => verdict != Verdict::Blocked,
+        let verdict = self.engine.observe(self.partition, &event);
+        if let Verdict::Late(reason) = verdict {
+            let record = owned(record, records);
+            self.sides.push_late(self.partition, &record, time_ms, reason, self.engine.rules());
         }
+        verdict != Verdict::Blocked
     }
+}
+
+/// With its headers; should they be damaged, without.
+fn owned(record: &RecordRef<'_>, records: &Records) -> Record {
+    records.own(record).unwrap_or_else(|_| Record {
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms,
+        key: record.key.map(Bytes::copy_from_slice),
+        value: record.value.map(Bytes::copy_from_slice),
+        headers: Vec::new(),
+    })
 }
 
 fn duration_ms(duration: Duration) -> i64 {

@@ -6,9 +6,11 @@
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tifo_broker::{ClientError, LogClient, client::Fetched};
-use tifo_storage::record_batch::{Record, RecordBatch, batches};
+use tifo_storage::record_batch::{BatchError, RecordBatch, Records, batches};
 
 pub const FETCH_BYTES: usize = 1 << 20;
+/// Cap on what one batch of the raw topic may decompress to; a larger one goes to the bad topic as a whole.
+pub const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 /// Longest poll; new partitions are found within this time even when nothing comes.
 pub const MAX_POLL: Duration = Duration::from_secs(1);
 /// Back-off of a partition whose fetch failed.
@@ -21,15 +23,32 @@ pub struct Polled {
     pub result: Result<Fetched, ClientError>,
 }
 
+/// A batch whose records are being processed.
+#[derive(Debug)]
+pub struct OpenBatch {
+    pub records: Records,
+    /// Records that are done.
+    pub done: usize,
+    pub count: usize,
+    /// The offset after its last record.
+    pub end: i64,
+}
+
+impl OpenBatch {
+    pub fn new(batch: &RecordBatch) -> Result<Self, BatchError> {
+        batch.check_crc()?;
+        let records = batch.open(MAX_DECOMPRESSED_BYTES)?;
+        let count = usize::try_from(batch.header.record_count).unwrap_or(0);
+        Ok(Self { records, done: 0, count, end: batch.header.last_offset() + 1 })
+    }
+}
+
 /// One source partition's fetched data.
 #[derive(Debug, Default)]
 pub struct PartitionReader {
     batches: VecDeque<RecordBatch>,
-    /// Of the batch in work: its records, and how many are done.
-    records: Vec<Record>,
-    done: usize,
-    /// The offset after the batch in work.
-    batch_end: i64,
+    /// The batch in work.
+    open: Option<OpenBatch>,
     polling: bool,
     back_off: Option<Duration>,
     pub high_watermark: i64,
@@ -44,11 +63,7 @@ impl PartitionReader {
 
     /// Something fetched is not processed yet.
     pub fn has_data(&self) -> bool {
-        self.has_records() || !self.batches.is_empty()
-    }
-
-    pub fn has_records(&self) -> bool {
-        self.done < self.records.len()
+        self.open.is_some() || !self.batches.is_empty()
     }
 
     /// More is in the log, or fetched, than has been processed.
@@ -56,32 +71,18 @@ impl PartitionReader {
         self.has_data() || next < self.high_watermark
     }
 
-    /// The records of the batch in work that are not done.
-    pub fn records(&self) -> &[Record] {
-        self.records.get(self.done..).unwrap_or_default()
+    /// The batch in work; to be given back unless it is done.
+    pub fn take_open(&mut self) -> Option<OpenBatch> {
+        self.open.take()
     }
 
-    pub fn advance(&mut self, records: usize) {
-        self.done += records;
+    pub fn put_open(&mut self, batch: OpenBatch) {
+        self.open = Some(batch);
     }
 
     /// The next batch to open, once the one in work is done.
     pub fn next_batch(&mut self) -> Option<RecordBatch> {
         self.batches.pop_front()
-    }
-
-    /// Puts a batch in work; records below `from` are done already.
-    pub fn open(&mut self, records: Vec<Record>, from: i64, batch_end: i64) {
-        self.done = records.partition_point(|record| record.offset < from);
-        self.records = records;
-        self.batch_end = batch_end;
-    }
-
-    /// Ends the batch in work when all is done; returns the offset after it.
-    pub fn finish_batch(&mut self) -> i64 {
-        self.records.clear();
-        self.done = 0;
-        self.batch_end
     }
 
     /// Takes a poll's data in; false if there was none.

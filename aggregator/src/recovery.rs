@@ -7,21 +7,23 @@
 use crate::{
     AggregatorError, Definition,
     decision::{DECISION_HEADER, Decision, PartitionDecision},
+    definition::TimeSource,
     engine::{Engine, Rules},
     offset_ranges::OffsetRanges,
+    reader::MAX_DECOMPRESSED_BYTES,
     side_topics::{Origin, SideTopics},
     source::Source,
 };
 use std::{collections::BTreeMap, time::Duration};
-use tifo_broker::LogClient;
+use tifo_broker::{ClientError, LogClient, client::TopicSpec};
 use tifo_storage::record_batch::{Record, batches};
 
+/// A row batch holds whole windows, a side record a whole raw record with more headers: only i32 is the limit.
+const MAX_MESSAGE_BYTES: i32 = i32::MAX;
 /// Bytes of one fetch while searching.
 const SCAN_BYTES: usize = 1 << 20;
 /// Longest step back, in offsets.
 const MAX_STEP: i64 = 1 << 16;
-/// Cap on what one batch of our own topics may decompress to.
-pub const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 
 /// Where to go on.
 #[derive(Debug)]
@@ -39,7 +41,11 @@ pub struct Restored {
 /// Offsets in a side topic by source partition.
 type Written = BTreeMap<i32, OffsetRanges>;
 
+/// Makes sure of the topics and finds out where to go on.
 pub async fn recover(client: &dyn LogClient, definition: &Definition) -> Result<Restored, AggregatorError> {
+    for topic in topics(definition) {
+        client.ensure_topic(&topic).await?;
+    }
     let decision = find_last_decision(client, definition).await?;
     if let Some(decision) = &decision {
         check_unchanged(definition, decision)?;
@@ -54,6 +60,24 @@ pub async fn recover(client: &dyn LogClient, definition: &Definition) -> Result<
     let mut restored = Restored { engine, sides, high_watermarks: Vec::new(), epoch, sequence, scanned_from: from };
     add_sources(client, definition, decision.as_ref(), Sides { late, bad }, &mut restored).await?;
     Ok(restored)
+}
+
+fn topics(definition: &Definition) -> [TopicSpec; 4] {
+    let unlimited = BTreeMap::from([
+        ("max.message.bytes".to_owned(), MAX_MESSAGE_BYTES.to_string()),
+        ("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string()),
+    ]);
+    let raw = match definition.time {
+        TimeSource::Append => BTreeMap::from([("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())]),
+        TimeSource::Field(_) => BTreeMap::new(),
+    };
+    let one = |name: String| TopicSpec { name, partitions: 1, settings: unlimited.clone() };
+    [
+        TopicSpec { name: definition.from.clone(), partitions: definition.partitions, settings: raw },
+        one(definition.into.clone()),
+        one(definition.late_topic()),
+        one(definition.bad_topic()),
+    ]
 }
 
 fn check_unchanged(definition: &Definition, decision: &Decision) -> Result<(), AggregatorError> {
@@ -116,7 +140,7 @@ async fn scan(
         for batch in batches(fetched.batches) {
             let unreadable = |source| AggregatorError::Batch { topic: topic.to_owned(), source };
             let batch = batch.map_err(unreadable)?;
-            position = batch.header.base_offset + i64::from(batch.header.last_offset_delta) + 1;
+            position = batch.header.last_offset() + 1;
             if !batch.is_control() {
                 batch.records(MAX_DECOMPRESSED_BYTES).map_err(unreadable)?.iter().try_for_each(&mut take)?;
             }
@@ -187,7 +211,11 @@ async fn committed_before(
     if end == 0 {
         return Ok(BTreeMap::new());
     }
-    let committed = client.committed(&definition.consumer_group(), &definition.from).await?;
+    let committed = match client.committed(&definition.consumer_group(), &definition.from).await {
+        // A log without groups has nothing to go on from.
+        Err(ClientError::Refused(_)) => BTreeMap::new(),
+        committed => committed?,
+    };
     if !committed.is_empty() {
         tracing::warn!(
             aggregate = definition.name,
