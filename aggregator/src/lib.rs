@@ -29,7 +29,11 @@ mod source;
 mod status;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod engine_tests;
+#[cfg(test)]
+mod task_tests;
 #[cfg(test)]
 mod test_events;
 #[cfg(test)]

@@ -5,9 +5,9 @@ use crate::{
     engine::{Engine, OpenWindowSummary},
     reader::PartitionReader,
 };
-use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Open windows listed; more are only counted.
 pub const MAX_LISTED_WINDOWS: usize = 100;
@@ -103,16 +103,31 @@ impl Status {
     }
 }
 
-/// The place where the task leaves its status; cheap to clone and to read at any time.
-#[derive(Debug, Clone, Default)]
-pub struct StatusHandle(Arc<Mutex<Status>>);
+/// The place where the task leaves its status; cheap to clone, to read at any time and to wait on.
+#[derive(Debug, Clone)]
+pub struct StatusHandle(Arc<watch::Sender<Status>>);
+
+impl Default for StatusHandle {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Status::default())))
+    }
+}
 
 impl StatusHandle {
     pub fn status(&self) -> Status {
-        self.0.lock().clone()
+        self.0.borrow().clone()
+    }
+
+    /// The first status for which the condition holds, from now on.
+    pub async fn wait_for(&self, condition: impl FnMut(&Status) -> bool) -> Status {
+        match self.0.subscribe().wait_for(condition).await {
+            Ok(status) => status.clone(),
+            // The sender is in this handle: it cannot be gone.
+            Err(_) => self.status(),
+        }
     }
 
     pub fn update(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock());
+        self.0.send_modify(change);
     }
 }

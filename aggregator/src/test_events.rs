@@ -103,13 +103,23 @@ const REACTIONS: [&str; 6] = ["😃", "🇮🇪", "👊🏽", "a\\b", "cheer", "
 /// Skewed partitions: each begins a little apart, advances at its own pace, out of order, now and then late by much,
 /// from a fast clock, or unreadable.
 pub fn partitions(random: &mut Random, sizes: &[u64], from_ms: i64) -> Vec<Vec<RawRecord>> {
-    sizes.iter().map(|size| partition(random, *size, from_ms)).collect()
+    sizes
+        .iter()
+        .map(|size| {
+            let pace = 1 + random.below(400);
+            partition(random, *size, from_ms, pace)
+        })
+        .collect()
 }
 
-fn partition(random: &mut Random, size: u64, from_ms: i64) -> Vec<RawRecord> {
+/// Partitions that advance alike, by up to `pace` ms an event: many windows close one after the other.
+pub fn even_partitions(random: &mut Random, sizes: &[u64], from_ms: i64, pace: u64) -> Vec<Vec<RawRecord>> {
+    sizes.iter().map(|size| partition(random, *size, from_ms, pace)).collect()
+}
+
+fn partition(random: &mut Random, size: u64, from_ms: i64, pace: u64) -> Vec<RawRecord> {
     let ms = |value: u64| i64::try_from(value).unwrap();
     let mut now_ms = from_ms + ms(random.below(3_000));
-    let pace = 1 + random.below(400);
     (0..size)
         .map(|_| {
             now_ms += ms(random.below(pace));

@@ -72,14 +72,17 @@ impl TestLog {
         topic.resize(partitions.max(topic.len()), Partition::default());
     }
 
+    /// Deletes the topic and creates it again.
+    pub fn remake(&self, topic: &str, partitions: usize) {
+        self.state.lock().topics.remove(topic);
+        self.create(topic, partitions);
+        self.changed.notify_waiters();
+    }
+
     pub fn set_fuse(&self, fuse: Option<Fuse>) {
         let mut state = self.state.lock();
         state.fuse = fuse;
         state.dead = false;
-    }
-
-    pub fn fuse_is_whole(&self) -> bool {
-        self.state.lock().fuse.is_some()
     }
 
     pub fn is_dead(&self) -> bool {

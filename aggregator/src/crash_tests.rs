@@ -1,0 +1,125 @@
+//! kill -9 at every append, before and after it is applied: each window, late event and bad record exactly once.
+
+#![allow(clippy::unwrap_used)]
+
+use crate::{
+    Definition,
+    task_tests::{LONG_AGO_MS, Running, definition, input, output, produce, produce_all, run_until},
+    test_events::{GRACE_MS, Random, RawRecord, Recount, WINDOW_MS, even_partitions, event, recount},
+    test_log::{Fuse, TestLog},
+};
+use std::sync::Arc;
+
+/// Runs until all is out, or until the fuse blows and kills it: then true.
+async fn is_killed(log: &Arc<TestLog>, definition: &Definition, fuse: Fuse, events: usize) -> bool {
+    log.set_fuse(Some(fuse));
+    let running = Running::start(log, definition).await.unwrap();
+    tokio::select! {
+        _ = running.done(events) => {}
+        () = log.until(TestLog::is_dead) => {}
+    }
+    running.stop().await;
+    log.is_dead()
+}
+
+async fn run_to_the_end(log: &Arc<TestLog>, definition: &Definition, events: usize) {
+    log.set_fuse(None);
+    let status = run_until(log, definition, events).await;
+    assert_eq!(usize::try_from(status.counted + status.late + status.bad).unwrap(), events);
+}
+
+fn fuses(at: usize) -> [Fuse; 2] {
+    [false, true].map(|applied| Fuse { at, applied, fatal: true })
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_once_at_every_append() {
+    let records = even_partitions(&mut Random::new(5), &[70, 60, 65], LONG_AGO_MS, 3_000);
+    let (definition, events) = (definition(3), input(&records));
+    let expected = recount(&records, GRACE_MS, |_, _| i64::MIN);
+    let mut cuts = 0;
+    for at in 1.. {
+        let mut blown = false;
+        for fuse in fuses(at) {
+            let log = TestLog::new();
+            produce_all(&log, &records, 7);
+            blown |= is_killed(&log, &definition, fuse, events).await;
+            run_to_the_end(&log, &definition, events).await;
+            assert_eq!(output(&log), expected, "{fuse:?}");
+        }
+        if !blown {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 30, "only {cuts} appends were cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_again_and_again() {
+    let records = even_partitions(&mut Random::new(6), &[90, 80], LONG_AGO_MS, 400);
+    let (definition, events) = (Definition { max_groups: 2, ..definition(2) }, input(&records));
+    let undisturbed = TestLog::new();
+    produce_all(&undisturbed, &records, 7);
+    run_to_the_end(&undisturbed, &definition, events).await;
+    let expected = output(&undisturbed);
+    assert!(expected.late.len() > recount(&records, GRACE_MS, |_, _| i64::MIN).late.len(), "some are over capacity");
+    for at in 2..5 {
+        for fuse in fuses(at) {
+            let log = TestLog::new();
+            produce_all(&log, &records, 7);
+            let mut kills = 0;
+            while is_killed(&log, &definition, fuse, events).await {
+                kills += 1;
+                assert!(kills < 1_000, "no progress");
+            }
+            run_to_the_end(&log, &definition, events).await;
+            assert_eq!(output(&log), expected, "{fuse:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_fails_once_is_not_repeated_blindly() {
+    let records = even_partitions(&mut Random::new(7), &[60, 50], LONG_AGO_MS, 1_000);
+    let (definition, events) = (definition(2), input(&records));
+    let expected = recount(&records, GRACE_MS, |_, _| i64::MIN);
+    for at in (1..40).step_by(3) {
+        for applied in [false, true] {
+            let log = TestLog::new();
+            produce_all(&log, &records, 7);
+            log.set_fuse(Some(Fuse { at, applied, fatal: false }));
+            let running = Running::start(&log, &definition).await.unwrap();
+            running.done(events).await;
+            running.stop().await;
+            assert_eq!(output(&log), expected, "append {at}, applied: {applied}");
+        }
+    }
+}
+
+/// Two bursts, the second when everything of the first has been closed by idleness.
+#[tokio::test(start_paused = true)]
+async fn late_comers_after_an_idle_close_survive_kills() {
+    let burst = |reaction: &str, from_ms: i64| -> Vec<RawRecord> {
+        (0..20).map(|index| event(from_ms + index * 300, "c", reaction)).collect()
+    };
+    let first = [burst("a", LONG_AGO_MS), burst("b", LONG_AGO_MS)];
+    let second = [burst("c", LONG_AGO_MS + 4_000), burst("d", LONG_AGO_MS + 7_000)];
+    let all = [[first[0].clone(), second[0].clone()].concat(), [first[1].clone(), second[1].clone()].concat()];
+    let closed_until = LONG_AGO_MS + 5_700 - 5_700 % WINDOW_MS + WINDOW_MS;
+    let expected = recount(&all, GRACE_MS, |_, offset| if offset < 20 { i64::MIN } else { closed_until });
+    assert!(expected.late.len() > 5);
+    for at in 1..12 {
+        for fuse in fuses(at) {
+            let log = TestLog::new();
+            produce_all(&log, &first, 5);
+            run_to_the_end(&log, &definition(2), 40).await;
+            for (partition, records) in second.iter().enumerate() {
+                records.chunks(5).for_each(|records| produce(&log, partition, records));
+            }
+            is_killed(&log, &definition(2), fuse, 80).await;
+            run_to_the_end(&log, &definition(2), 80).await;
+            assert_eq!(output(&log), Recount { ..expected.clone() }, "{fuse:?}");
+        }
+    }
+}
