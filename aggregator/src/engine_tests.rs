@@ -72,8 +72,8 @@ fn run(mut random: Random, rules: Rules, records: &[Vec<RawRecord>]) -> Recount 
             Verdict::Counted | Verdict::Blocked => {}
             Verdict::Settled => panic!("nothing was settled before"),
         }
-        for partition in 0..records.len() {
-            if usize::try_from(engine.sources()[partition].next).unwrap() == records[partition].len() {
+        for (partition, records) in records.iter().enumerate() {
+            if usize::try_from(engine.sources()[partition].next).unwrap() == records.len() {
                 engine.set_idle(partition, NOW_MS);
             }
         }

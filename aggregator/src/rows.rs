@@ -30,8 +30,9 @@ impl RowFormat {
 
     /// The rows of a window as (key, value), in order.
     fn rows(&self, window: &ClosedWindow) -> Vec<(String, String)> {
-        let row = |(group, count): (&Box<[u8]>, &u64)| (key(group, window.start), self.value(group, *count, window));
-        let mut rows: Vec<_> = window.groups.iter().map(row).collect();
+        let groups = window.groups.iter();
+        let mut rows: Vec<_> =
+            groups.map(|(group, count)| (key(group, window.start), self.value(group, *count, window))).collect();
         rows.sort_unstable();
         rows
     }

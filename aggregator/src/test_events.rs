@@ -148,7 +148,7 @@ fn spelt(random: &mut Random, time_ms: i64) -> RawRecord {
     };
     let metadata =
         format!("{{\"emotion\":\"timestamp\",\"reaction\":{},\"channel_id\":\"no\"}}", text(random, reaction));
-    let mut fields = vec![
+    let mut fields = [
         ("timestamp".to_owned(), time),
         ("channel_id".to_owned(), text(random, channel)),
         (if random.chance(10) { "metad\\u0061ta".to_owned() } else { "metadata".to_owned() }, metadata),
