@@ -22,8 +22,9 @@ pub enum Compression {
 
 /// The first step of an output buffer; it doubles from there up to the cap.
 const FIRST_OUTPUT_BYTES: usize = 16 * 1024;
-/// zstd's bounds on a window: 1 KiB and 128 MiB, as a power of two.
-const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 10..=27;
+/// What a zstd window may take, as a power of two, however small or large the cap: 8 MiB (any writer's, up to level 19) and
+/// 128 MiB (the highest level's).
+const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 23..=27;
 
 impl Compression {
     pub(crate) fn from_id(id: i16) -> Result<Self, BatchError> {

@@ -132,7 +132,7 @@ fn check_times(log: &Log, records: &[Record], context: &str) {
 
 /// Bits flipped in a test run; `TIFO_TEST_FLIPS=10000` for a thorough one.
 fn flips() -> usize {
-    std::env::var("TIFO_TEST_FLIPS").map_or(500, |flips| flips.parse().unwrap())
+    std::env::var("TIFO_TEST_FLIPS").map_or(300, |flips| flips.parse().unwrap())
 }
 
 #[test]

@@ -155,3 +155,116 @@ fn a_deleted_logs_slices_stay_readable() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(slice.read().unwrap().len(), slice.length);
 }
+
+#[test]
+fn a_batch_sent_again_is_answered_with_its_first_offset_also_after_a_restart() {
+    let dir = temporary_dir();
+    let (mut log, _) = open(dir.path(), small_segments());
+    let sent: Vec<Bytes> = (0..40).map(|round| producer_batch((5, 0, round * 4), 4)).collect();
+    for one in &sent {
+        append(&mut log, one);
+    }
+    for clean in [true, false] {
+        let again = log.append(&sent[37], Origin::Client, 0, NOW_MS).unwrap();
+        assert_eq!((again.duplicate, again.base_offset, again.last_offset), (true, 148, 151));
+        assert_eq!(log.log_end_offset(), 160);
+        if clean {
+            log.close().unwrap()
+        } else {
+            drop(log)
+        }
+        log = open(dir.path(), small_segments()).0;
+    }
+    let refused = log.append(&sent[0], Origin::Client, 0, NOW_MS).unwrap_err();
+    assert!(matches!(refused, AppendError::OutOfOrderSequence { expected: 160, got: 0, .. }));
+}
+
+#[test]
+fn segments_roll_by_the_records_own_time() {
+    let dir = temporary_dir();
+    let (mut log, _) = open(dir.path(), LogConfig { segment_ms: 1000, ..LogConfig::default() });
+    for (timestamp, sealed) in [(NOW_MS, 0), (NOW_MS + 1000, 0), (NOW_MS + 1001, 1), (NOW_MS, 1), (NOW_MS + 2002, 2)] {
+        append(&mut log, &batch(Compression::None, &[timestamp]));
+        assert_eq!(log.sealed.len(), sealed, "{timestamp}");
+    }
+}
+
+#[test]
+fn a_segment_rolls_before_its_relative_offsets_overflow() {
+    let dir = temporary_dir();
+    let (mut log, _) = open(dir.path(), LogConfig::default());
+    append(&mut log, &batch(Compression::None, &[NOW_MS]));
+    assert!(log.active.has_room(i64::from(i32::MAX)));
+    assert!(!log.active.has_room(i64::from(i32::MAX) + 1));
+}
+
+mod properties {
+    use super::*;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    fn appended() -> impl Strategy<Value = Vec<(Compression, Vec<i64>)>> {
+        let compression = select(vec![Compression::None, Compression::Gzip, Compression::Lz4]);
+        vec((compression, vec(0i64..3000, 1..8)), 1..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// The first record with at least this timestamp, found as a linear scan finds it; before and after a restart.
+        #[test]
+        fn search_by_time(batches in appended(), interval in 1u32..2000) {
+            let dir = temporary_dir();
+            let config = LogConfig { index_interval_bytes: interval, ..small_segments() };
+            let (mut log, _) = open(dir.path(), config.clone());
+            for (compression, timestamps) in &batches {
+                append(&mut log, &batch(*compression, timestamps));
+            }
+            let all: Vec<i64> = batches.iter().flat_map(|(_, timestamps)| timestamps.iter().copied()).collect();
+            for reopened in [false, true] {
+                for wanted in (0..3050).step_by(61).chain(all.iter().copied().take(20)) {
+                    let expected = all.iter().position(|timestamp| *timestamp >= wanted).map(|at| (at as i64, all[at]));
+                    let found = log.offset_for_timestamp(wanted).unwrap();
+                    prop_assert_eq!(found.map(|found| (found.offset, found.timestamp_ms)), expected);
+                }
+                let max = all.iter().max().unwrap();
+                let first = all.iter().position(|timestamp| timestamp == max).map(|at| at as i64);
+                prop_assert_eq!(log.offset_of_max_timestamp().unwrap().map(|found| found.offset), first);
+                if !reopened {
+                    log.close().unwrap();
+                    log = open(dir.path(), config.clone()).0;
+                }
+            }
+        }
+
+        /// Every read begins with the batch that holds the offset and ends where a linear scan says.
+        #[test]
+        fn reads(batches in appended(), interval in 1u32..2000, max_bytes in 1usize..3000, reopen: bool) {
+            let dir = temporary_dir();
+            let config = LogConfig { index_interval_bytes: interval, ..small_segments() };
+            let (mut log, _) = open(dir.path(), config.clone());
+            for (compression, timestamps) in &batches {
+                append(&mut log, &batch(*compression, timestamps));
+            }
+            if reopen {
+                log.close().unwrap();
+                log = open(dir.path(), config).0;
+            }
+            let headers: Vec<BatchHeader> = all_batches(&log, 1).iter().map(|batch| batch.header).collect();
+            let end = log.log_end_offset();
+            for offset in 0..end {
+                let first = headers.iter().position(|header| header.last_offset() >= offset).unwrap();
+                let slice = log.read(offset, end, max_bytes, true).unwrap().unwrap();
+                prop_assert_eq!(slice.base_offset, headers[first].base_offset);
+                let got: Vec<BatchHeader> = crate::record_batch::batches(slice.read().unwrap()).map(|batch| batch.unwrap().header).collect();
+                prop_assert_eq!(&got[..], &headers[first..first + got.len()]);
+                let next = headers.get(first + got.len());
+                let full = next.is_none_or(|next| slice.length + next.size() > max_bytes || is_segment_start(&log, next.base_offset));
+                prop_assert!(full && (slice.length <= max_bytes || got.len() == 1));
+            }
+        }
+    }
+
+    fn is_segment_start(log: &Log, offset: i64) -> bool {
+        log.segments().any(|segment| segment.base_offset() == offset)
+    }
+}

@@ -7,6 +7,8 @@
 mod builder;
 mod header;
 mod reader;
+#[cfg(test)]
+mod tests;
 pub mod varint;
 
 pub use crate::compression::Compression;

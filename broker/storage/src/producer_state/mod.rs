@@ -4,6 +4,9 @@
 //! the offset of its first time. Snapshots are Kafka's `.snapshot` files, version 1; where Kafka keeps one batch a producer, ours
 //! hold up to five entries for the same producer, oldest first (Kafka reads them and keeps the last).
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     AppendError, Origin,
     record_batch::{BatchError, BatchHeader},
