@@ -7,7 +7,7 @@ use super::Loaded;
 
 impl Loaded {
     /// One line per setting: `name = value  # source`, sorted by name, in TOML's words.
-    pub fn describe(&self) -> Result<String, figment::Error> {
+    pub fn describe(&self) -> anyhow::Result<String> {
         let mut lines = String::new();
         for (name, value) in self.figment.extract::<figment::value::Dict>()? {
             self.describe_value(&mut lines, &name, &value);

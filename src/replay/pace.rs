@@ -32,7 +32,7 @@ pub struct Moment {
 
 impl Pace {
     pub fn new(speed: f64, jitter: bool, live: bool, began: Instant, began_ms: i64) -> Self {
-        let jitter = jitter.then(|| Random(0x9e37_79b9_7f4a_7c15));
+        let jitter = jitter.then_some(Random(0x9e37_79b9_7f4a_7c15));
         Self { speed, jitter, live, began, began_ms, last: None, offset_ms: 0.0 }
     }
 
