@@ -9,9 +9,12 @@ use crate::hub::Message;
 use std::{
     collections::VecDeque,
     sync::atomic::Ordering,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
-use tifo_broker::client::{ClientError, Fetched};
+use tifo_broker::{
+    client::{ClientError, Fetched},
+    clock::Clock,
+};
 use tifo_storage::record_batch::{BatchError, Record, RecordBatch, batches};
 
 const FETCH_MAX_BYTES: usize = 1024 * 1024;
@@ -191,7 +194,7 @@ impl PartitionDelivery {
         self.shared.counters.published.fetch_add(count, Ordering::Relaxed);
         let stream = self.shared.stream.name.clone();
         metrics::counter!("tifo_mqtt_messages_published_total", "stream" => stream.clone()).increment(count);
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+        let now_ms = Clock::system().now_ms();
         for mood in moods {
             let latency_ms = now_ms.saturating_sub(mood.window_end).max(0);
             metrics::histogram!("tifo_mqtt_publish_latency_seconds", "stream" => stream.clone())
