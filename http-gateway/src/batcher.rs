@@ -96,12 +96,12 @@ impl Batcher {
                 ClientError::Unavailable(_) | ClientError::UnknownTopic(_) | ClientError::UnknownPartition { .. } => {}
                 refused => return Err(NotStored(refused.to_string())),
             }
-            if !is_wanted() {
-                return Err(NotStored(format!("{error}; nobody waits for it any more")));
-            }
             tracing::warn!(topic, partition, %error, "append failed, trying again");
             counter!("tifo_http_append_retries_total").increment(1);
             self.pause(&mut back_off).await.map_err(|()| NotStored(error.to_string()))?;
+            if !is_wanted() {
+                return Err(NotStored(format!("{error}; nobody waits for it any more")));
+            }
             if !matches!(error, ClientError::Unavailable(_)) {
                 self.find_topic().await?;
                 partition = chosen % self.stream.partitions();
