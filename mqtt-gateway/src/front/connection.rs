@@ -86,7 +86,7 @@ async fn open_link(lease: &mut Lease, connect: &Connect, shared: &Shared) -> Res
         lease.filters.clear();
     } else if !lease.filters.is_empty() {
         // The hub has them, but forgets whose they are for unsubscribing.
-        link.sender.subscribe(&lease.filters)?;
+        link.sender.subscribe(&lease.filters);
     }
     Ok(link)
 }
@@ -225,7 +225,7 @@ impl Requests<'_> {
             }
         }
         if !granted.is_empty() {
-            self.sender.subscribe(&granted).map_err(|_| Ending::Hub)?;
+            self.sender.subscribe(&granted);
         }
         self.answer(packet::suback(packet_id, &codes)).await
     }
@@ -251,7 +251,7 @@ impl Requests<'_> {
     async fn unsubscribe(&mut self, packet_id: u16, mut filters: Vec<String>) -> Result<(), Ending> {
         filters.retain(|filter| self.lease.remove_filter(filter));
         if !filters.is_empty() {
-            self.sender.unsubscribe(filters).map_err(|_| Ending::Hub)?;
+            self.sender.unsubscribe(filters);
         }
         self.answer(packet::unsuback(packet_id)).await
     }

@@ -224,7 +224,8 @@ mod tests {
 
     async fn first_frame(hub: &Hub, filter: &str) -> Bytes {
         let mut link = hub.attach("s1", true).await.unwrap();
-        link.sender.subscribe(&[(filter.to_owned(), 0)]).unwrap();
+        link.sender.subscribe(&[(filter.to_owned(), 0)]);
+        link.sender.barrier().unwrap();
         loop {
             if let LinkEvent::Message { frame, .. } = link.receiver.next().await.unwrap() {
                 return frame;

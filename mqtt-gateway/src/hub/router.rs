@@ -122,7 +122,7 @@ fn router_config(limits: &Limits) -> RouterConfig {
 impl LinkSender {
     /// Queues a message; it goes with the next request.
     pub fn queue(&self, topic: Bytes, payload: Bytes, retain: bool) {
-        self.link.lock().buffer().push_back(Packet::Publish(Publish::new(topic, payload, retain), None));
+        self.enqueue(Packet::Publish(Publish::new(topic, payload, retain), None));
     }
 
     pub fn publish(&self, topic: Bytes, payload: Bytes, retain: bool) -> Result<(), HubError> {
@@ -134,14 +134,16 @@ impl LinkSender {
         self.send(Packet::PingReq(PingReq))
     }
 
-    /// Filters and the QoS granted; repeats of a filter are no new subscription.
-    pub fn subscribe(&self, filters: &[(String, u8)]) -> Result<(), HubError> {
+    /// Filters and the QoS granted; repeats of a filter are no new subscription. Goes with the next barrier, so that the
+    /// barrier comes back before the first message.
+    pub fn subscribe(&self, filters: &[(String, u8)]) {
         let filters = filters.iter().map(|(path, qos)| filter(path, *qos)).collect();
-        self.send(Packet::Subscribe(Subscribe { pkid: 1, filters }, None))
+        self.enqueue(Packet::Subscribe(Subscribe { pkid: 1, filters }, None));
     }
 
-    pub fn unsubscribe(&self, filters: Vec<String>) -> Result<(), HubError> {
-        self.send(Packet::Unsubscribe(Unsubscribe { pkid: 1, filters }, None))
+    /// Goes with the next barrier.
+    pub fn unsubscribe(&self, filters: Vec<String>) {
+        self.enqueue(Packet::Unsubscribe(Unsubscribe { pkid: 1, filters }, None));
     }
 
     /// The acknowledgement of the oldest unacknowledged message; any other would cut the link.
@@ -156,6 +158,10 @@ impl LinkSender {
             *gate = Gate::Closed;
             let _ = self.send(disconnect());
         }
+    }
+
+    fn enqueue(&self, packet: Packet) {
+        self.link.lock().buffer().push_back(packet);
     }
 
     fn send(&self, packet: Packet) -> Result<(), HubError> {
