@@ -40,6 +40,8 @@ pub enum RequestError {
     UnknownLeaderEpoch,
     #[error("Produce request specified an invalid value for required acks.")]
     InvalidRequiredAcks,
+    #[error("Produce requests hold exactly one whole record batch per partition.")]
+    NotOneBatch,
     #[error("Transactions are not served by this broker yet.")]
     InvalidTransactionState,
     #[error("A transactional batch needs a transactional id.")]
@@ -76,6 +78,7 @@ impl RequestError {
             Self::FencedLeaderEpoch => ResponseError::FencedLeaderEpoch,
             Self::UnknownLeaderEpoch => ResponseError::UnknownLeaderEpoch,
             Self::InvalidRequiredAcks => ResponseError::InvalidRequiredAcks,
+            Self::NotOneBatch => ResponseError::InvalidRecord,
             Self::InvalidTransactionState => ResponseError::InvalidTxnState,
             Self::TransactionalIdAuthorizationFailed => ResponseError::TransactionalIdAuthorizationFailed,
             Self::Append(error) => append_kind(error),

@@ -290,3 +290,92 @@ async fn validate_only_and_duplicates_create_nothing() {
     assert_eq!(names, vec![StrBytes::from_static_str("e")]);
     broker.shutdown().await;
 }
+
+/// Plain requests in every version that is served: a field that an old version lacks must not break its answer.
+#[tokio::test]
+async fn every_version_answers() {
+    use kafka_protocol::messages::*;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path()).await;
+    let mut client = Client::connect(broker.kafka_addr()).await;
+    client.create_topic("t", 1).await;
+    for version in 0..=13 {
+        let all = if version == 0 { Some(vec![]) } else { None };
+        let metadata = client.call(&MetadataRequest::default().with_topics(all), version).await;
+        assert!(metadata.topics.iter().any(|topic| topic.name == Some(topic_name("t"))), "{version}");
+    }
+    for version in 2..=7 {
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(&format!("v{version}")))
+            .with_num_partitions(1)
+            .with_replication_factor(1);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]);
+        assert_eq!(client.call(&request, version).await.topics[0].error_code, 0, "{version}");
+        assert_eq!(client.call(&request, version).await.topics[0].error_code, 36, "{version}");
+    }
+    for version in 1..=6 {
+        let name = topic_name(&format!("v{}", version + 1));
+        let state = delete_topics_request::DeleteTopicState::default().with_name(Some(name.clone()));
+        let request = match version {
+            6 => DeleteTopicsRequest::default().with_topics(vec![state]),
+            _ => DeleteTopicsRequest::default().with_topic_names(vec![name]),
+        };
+        assert_eq!(client.call(&request, version).await.responses[0].error_code, 0, "{version}");
+        assert_eq!(client.call(&request, version).await.responses[0].error_code, 3, "{version}");
+    }
+    for version in 3..=12 {
+        let response = client.call(&produce_request("t", 0, batch(&[b"x"]), 1), version).await;
+        assert_eq!(response.responses[0].partition_responses[0].base_offset, i64::from(version) - 3);
+        let response = client.call(&produce_request("nope", 0, batch(&[b"x"]), 1), version).await;
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 3);
+    }
+    for version in 1..=10 {
+        for (timestamp, offset) in [(-1, 10), (-2, 0), (0, 0)] {
+            let partition = list_offsets_request::ListOffsetsPartition::default()
+                .with_current_leader_epoch(-1)
+                .with_timestamp(timestamp);
+            let topic = list_offsets_request::ListOffsetsTopic::default()
+                .with_name(topic_name("t"))
+                .with_partitions(vec![partition]);
+            let response = client.call(&ListOffsetsRequest::default().with_topics(vec![topic]), version).await;
+            assert_eq!(response.topics[0].partitions[0].offset, offset, "{version} {timestamp}");
+        }
+    }
+    for version in 0..=3 {
+        let topic = create_partitions_request::CreatePartitionsTopic::default()
+            .with_name(topic_name("t"))
+            .with_count(2 + i32::from(version))
+            .with_assignments(None);
+        let request = CreatePartitionsRequest::default().with_topics(vec![topic]);
+        assert_eq!(client.call(&request, version).await.results[0].error_code, 0);
+    }
+    for version in 0..=2 {
+        let response = client.call(&DescribeClusterRequest::default(), version).await;
+        assert_eq!(response.brokers.len(), 1);
+    }
+    for version in 0..=5 {
+        let request = InitProducerIdRequest::default().with_transactional_id(None);
+        assert_eq!(client.call(&request, version).await.error_code, 0);
+        let request = request.with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("tx"))));
+        assert_eq!(client.call(&request, version).await.error_code, 53);
+    }
+    for version in 2..=4 {
+        let topic = offset_for_leader_epoch_request::OffsetForLeaderTopic::default().with_topic(topic_name("t"));
+        let partition = offset_for_leader_epoch_request::OffsetForLeaderPartition::default().with_leader_epoch(0);
+        let topics = vec![topic.with_partitions(vec![partition])];
+        let response = client.call(&OffsetForLeaderEpochRequest::default().with_topics(topics), version).await;
+        assert_eq!(response.topics[0].partitions[0].end_offset, 10);
+    }
+    for version in 1..=4 {
+        for (kind, name) in [(2, "t"), (4, "0")] {
+            let resource = describe_configs_request::DescribeConfigsResource::default()
+                .with_resource_type(kind)
+                .with_resource_name(StrBytes::from_static_str(name))
+                .with_configuration_keys(None);
+            let request = DescribeConfigsRequest::default().with_resources(vec![resource]).with_include_synonyms(true);
+            let request = request.with_include_documentation(version >= 3);
+            assert!(client.call(&request, version).await.results[0].configs.len() > 20);
+        }
+    }
+    broker.shutdown().await;
+}

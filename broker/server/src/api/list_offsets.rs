@@ -58,7 +58,7 @@ fn handle(catalog: &Catalog, request: &ListOffsetsRequest, context: &Context) ->
                 Some(1) => find(catalog, &topic.name, asked, context.version),
                 _ => Err(RequestError::InvalidRequest("partition named more than once".into())),
             };
-            answer(asked.partition_index, found)
+            answer(asked.partition_index, found, context.version)
         });
         ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
     });
@@ -87,7 +87,11 @@ fn find(
     }
 }
 
-fn answer(index: i32, found: Result<Option<TimestampAndOffset>, RequestError>) -> ListOffsetsPartitionResponse {
+fn answer(
+    index: i32,
+    found: Result<Option<TimestampAndOffset>, RequestError>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let nothing = ListOffsetsPartitionResponse::default()
         .with_partition_index(index)
         .with_timestamp(-1)
@@ -95,7 +99,9 @@ fn answer(index: i32, found: Result<Option<TimestampAndOffset>, RequestError>) -
         .with_leader_epoch(-1);
     match found {
         Ok(Some(found)) => {
-            nothing.with_timestamp(found.timestamp_ms).with_offset(found.offset).with_leader_epoch(found.leader_epoch)
+            let answer = nothing.with_timestamp(found.timestamp_ms).with_offset(found.offset);
+            // Versions before KIP-320 have no place for the epoch.
+            if version >= 4 { answer.with_leader_epoch(found.leader_epoch) } else { answer }
         }
         Ok(None) => nothing,
         Err(error) => nothing.with_error_code(error.code()),

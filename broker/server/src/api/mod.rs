@@ -8,6 +8,8 @@ pub mod bounds;
 
 mod alter_configs;
 mod api_versions;
+#[cfg(test)]
+mod compatibility;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;

@@ -159,15 +159,9 @@ fn details(error: &RequestError) -> (bool, bool) {
 
 /// The one batch that a partition's records must be; a cut-off rest behind it is ignored, as in Kafka.
 fn only_batch(mut records: Bytes) -> Result<Bytes, RequestError> {
-    let refused = |reason: &str| Err(RequestError::Append(AppendError::InvalidRecord(reason.to_owned())));
-    let Some(size) = batch_size(&records) else {
-        return refused("Produce requests must contain exactly one whole record batch per partition");
-    };
+    let size = batch_size(&records).ok_or(RequestError::NotOneBatch)?;
     let rest = records.split_off(size);
-    if batch_size(&rest).is_some() {
-        return refused("Produce requests are only allowed to contain exactly one record batch per partition");
-    }
-    Ok(records)
+    if batch_size(&rest).is_some() { Err(RequestError::NotOneBatch) } else { Ok(records) }
 }
 
 /// The size of the batch at the beginning, if all of it is there.

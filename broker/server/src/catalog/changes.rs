@@ -215,13 +215,11 @@ impl Catalog {
             let complaint = format!("Found multiple manual partition assignments for partition {partition}");
             return Err(RequestError::InvalidReplicaAssignment(complaint));
         }
-        for (due, (partition, replicas)) in (0..).zip(&assignments) {
-            if *partition != due {
-                return Err(RequestError::InvalidReplicaAssignment(
-                    "partitions should be a consecutive 0-based integer sequence".into(),
-                ));
-            }
-            self.check_replicas(replicas)?;
+        assignments.iter().try_for_each(|(_, replicas)| self.check_replicas(replicas))?;
+        if (0..).zip(&assignments).any(|(due, (partition, _))| *partition != due) {
+            return Err(RequestError::InvalidReplicaAssignment(
+                "partitions should be a consecutive 0-based integer sequence".into(),
+            ));
         }
         check_most(i32::try_from(assignments.len()).unwrap_or(i32::MAX))
     }

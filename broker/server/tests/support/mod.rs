@@ -56,9 +56,12 @@ impl Client {
         let mut frame = BytesMut::new();
         header.encode(&mut frame, header_version).unwrap();
         frame.extend_from_slice(body);
-        let size = i32::try_from(frame.len()).unwrap();
-        self.stream.write_all(&size.to_be_bytes()).await.unwrap();
-        self.stream.write_all(&frame).await.unwrap();
+        self.send_frame(&frame).await;
+    }
+
+    pub async fn send_frame(&mut self, frame: &[u8]) {
+        let size = u32::try_from(frame.len()).unwrap();
+        self.stream.write_all(&[&size.to_be_bytes()[..], frame].concat()).await.unwrap();
     }
 
     /// One frame without its size; None when the broker closed the connection.
