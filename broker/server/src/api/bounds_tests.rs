@@ -30,11 +30,15 @@ impl Generator<'_> {
         }
     }
 
+    fn one_in(&mut self, cases: u32) -> bool {
+        self.random.next_u32().is_multiple_of(cases)
+    }
+
     fn tags(&mut self, fields: &'static [Field]) {
-        let known: Vec<_> =
-            fields.iter().filter(|field| field.tag.is_some() && field.is_in(self.version)).filter(|_| true).collect();
-        let known: Vec<_> = known.into_iter().filter(|_| self.random.next_u32() % 2 == 0).collect();
-        let unknown = self.random.next_u32() % 3 == 0;
+        let is_known = |field: &&Field| field.tag.is_some() && field.is_in(self.version);
+        let known: Vec<_> = fields.iter().filter(is_known).collect();
+        let known: Vec<_> = known.into_iter().filter(|_| self.one_in(2)).collect();
+        let unknown = self.one_in(3);
         self.varint(u32::try_from(known.len()).unwrap() + u32::from(unknown));
         for field in known {
             let outside = std::mem::take(&mut self.out);
@@ -52,9 +56,12 @@ impl Generator<'_> {
     }
 
     fn value(&mut self, kind: &'static Kind) {
-        let null = self.random.next_u32() % 4 == 0;
+        let null = self.one_in(4);
         match kind {
-            Kind::Fixed(1) => self.out.put_u8(u8::from(self.random.next_u32() % 2 == 0)),
+            Kind::Fixed(1) => {
+                let boolean = u8::from(self.one_in(2));
+                self.out.put_u8(boolean);
+            }
             Kind::Fixed(size) => {
                 for _ in 0..*size {
                     let byte = self.random.next_u32().to_be_bytes()[0];

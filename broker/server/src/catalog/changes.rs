@@ -40,7 +40,7 @@ impl Catalog {
         let name: Arc<str> = new.name.as_str().into();
         let (id, settings) = (kafka_uuid::random(), new.settings.clone());
         if validate_only {
-            let partition = |index| Arc::new(Partition::new(name.clone(), Uuid::nil(), index, None));
+            let partition = |index| Arc::new(Partition::new(name.clone(), index, None));
             let partitions = (0..partitions).map(partition).collect();
             return Ok(Arc::new(Topic { name, id: Uuid::nil(), partitions, settings }));
         }

@@ -127,7 +127,7 @@ impl Catalog {
         };
         let config = topic_settings::log_config(settings, &self.config.settings);
         let (log, _) = opener.open_log(name, id, index, config)?;
-        Ok(Arc::new(Partition::new(name.clone(), id, index, Some(log))))
+        Ok(Arc::new(Partition::new(name.clone(), index, Some(log))))
     }
 }
 
@@ -163,7 +163,7 @@ impl Opener<'_> {
                     None
                 }
             };
-            Arc::new(Partition::new(topic.name.clone(), *id, *index, log))
+            Arc::new(Partition::new(topic.name.clone(), *index, log))
         });
         let elapsed_ms = started.elapsed().as_millis();
         tracing::info!(partitions = jobs.len(), scanned_bytes = scanned.into_inner(), %elapsed_ms, "partitions opened");

@@ -14,14 +14,12 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tifo_storage::{AppendError, Appended, Log, LogConfig, LogSlice, Origin, StorageError, TimestampAndOffset};
 use tokio::sync::Notify;
-use uuid::Uuid;
 use waiters::Waiters;
 
 /// One partition of a topic on this node.
 #[derive(Debug)]
 pub struct Partition {
     pub topic: Arc<str>,
-    pub topic_id: Uuid,
     pub index: i32,
     log: Mutex<Hosted>,
     waiters: Arc<Waiters>,
@@ -52,9 +50,9 @@ pub struct PartitionRead {
 }
 
 impl Partition {
-    pub fn new(topic: Arc<str>, topic_id: Uuid, index: i32, log: Option<Log>) -> Self {
+    pub fn new(topic: Arc<str>, index: i32, log: Option<Log>) -> Self {
         let log = log.map_or(Hosted::Offline, |log| Hosted::Online(Box::new(log)));
-        Self { topic, topic_id, index, log: Mutex::new(log), waiters: Arc::default() }
+        Self { topic, index, log: Mutex::new(log), waiters: Arc::default() }
     }
 
     /// Appends whole batches as they came; wakes who waits for them.
@@ -88,10 +86,6 @@ impl Partition {
         self.with_log(|log| {
             Ok(Offsets { log_start_offset: log.log_start_offset(), high_watermark: log.log_end_offset() })
         })
-    }
-
-    pub fn size_bytes(&self) -> Result<u64, RequestError> {
-        self.with_log(|log| Ok(log.size_bytes()))
     }
 
     /// The first record that is not older than `timestamp_ms`.
