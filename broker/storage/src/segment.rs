@@ -178,6 +178,11 @@ impl Segment {
         }
     }
 
+    #[cfg(test)]
+    pub fn is_open(&self) -> bool {
+        lock(&self.opened).is_some()
+    }
+
     fn path(&self, extension: &str) -> PathBuf {
         self.dir.join(file_name(self.base_offset, extension))
     }

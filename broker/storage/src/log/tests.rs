@@ -198,6 +198,19 @@ fn a_segment_rolls_before_its_relative_offsets_overflow() {
     assert!(!log.active.has_room(i64::from(i32::MAX) + 1));
 }
 
+#[test]
+fn few_sealed_segments_stay_open() {
+    let dir = temporary_dir();
+    let (mut log, _) = open(dir.path(), small_segments());
+    for _ in 0..200 {
+        append(&mut log, &batch(Compression::None, &[NOW_MS; 5]));
+    }
+    assert!(log.sealed.len() > 10);
+    all_records(&log);
+    log.offset_of_max_timestamp().unwrap();
+    assert_eq!(log.sealed.iter().filter(|segment| segment.is_open()).count(), 4);
+}
+
 mod properties {
     use super::*;
     use proptest::{collection::vec, prelude::*, sample::select};
