@@ -62,7 +62,8 @@ impl Batcher {
         let name = self.stream.ingest.name.clone();
         counter!("tifo_http_flushes_total", "stream" => name.clone()).increment(1);
         histogram!("tifo_http_flush_duration_seconds", "stream" => name.clone()).record(began.elapsed());
-        histogram!("tifo_http_flush_events", "stream" => name).record(as_f64(all.events));
+        counter!("tifo_http_flushed_events_total", "stream" => name)
+            .increment(u64::try_from(all.events).unwrap_or(u64::MAX));
         let lost = self.answer(entries, outcomes);
         self.stream.buffer.release(all);
         self.show_fill();

@@ -1,6 +1,8 @@
 //! A replay against a real gateway on a log in memory.
 #![allow(clippy::unwrap_used)]
 
+// Its own tests use more of it.
+#[allow(dead_code)]
 #[path = "../../http-gateway/tests/gateway/log.rs"]
 mod log;
 
