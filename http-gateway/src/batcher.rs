@@ -89,6 +89,7 @@ impl Batcher {
             let error = match self.client.append(topic, partition, batch.clone()).await {
                 Ok(offset) => {
                     histogram!("tifo_http_append_duration_seconds").record(began.elapsed());
+                    self.stream.set_trouble(None);
                     return Ok(Placed { partition, offset });
                 }
                 Err(error) => error,
@@ -98,6 +99,7 @@ impl Batcher {
                 refused => return Err(NotStored(refused.to_string())),
             }
             tracing::warn!(topic, partition, %error, "append failed, trying again");
+            self.stream.set_trouble(Some(error.to_string()));
             counter!("tifo_http_append_retries_total").increment(1);
             self.pause(&mut back_off).await.map_err(|()| NotStored(error.to_string()))?;
             if !is_wanted() {
@@ -124,10 +126,12 @@ impl Batcher {
             match found {
                 Ok(partitions) => {
                     self.stream.topic_is_there(partitions);
+                    self.stream.set_trouble(None);
                     return Ok(());
                 }
                 Err(ClientError::Unavailable(reason)) => {
                     tracing::warn!(topic = ingest.topic, reason, "the log does not answer, trying again");
+                    self.stream.set_trouble(Some(reason.clone()));
                     self.pause(&mut back_off).await.map_err(|()| NotStored(reason))?;
                 }
                 Err(ClientError::UnknownTopic(topic)) => {

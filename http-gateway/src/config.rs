@@ -92,7 +92,7 @@ impl StreamIngest {
         Self {
             name: "emoji".to_owned(),
             topic: "emoji".to_owned(),
-            partitions: 6,
+            partitions: 4,
             required: ["user_id", "channel_id", "metadata.reaction"].map(str::to_owned).to_vec(),
             timestamp: "timestamp".to_owned(),
             key: ["channel_id", "user_id"].map(str::to_owned).to_vec(),

@@ -99,7 +99,7 @@ async fn committed(
         Ok(Ok(Ok(placed))) => placed,
         Ok(Ok(Err(NotStored(reason)))) => return Err(refused(&reason)),
         Ok(Err(_)) => return Err(stopping()),
-        Err(_) => return Err(no_answer(shared)),
+        Err(_) => return Err(no_answer(shared, stream)),
     };
     count(stream, "committed", placed.len());
     Ok(Json(results(&stream.ingest.topic, &placed, one_object)).into_response())
@@ -210,10 +210,9 @@ fn stopping() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is stopping").retry_after(1)
 }
 
-fn no_answer(shared: &Shared) -> Problem {
-    let detail = format!(
-        "the log has not answered within {} ms; the events may or may not be stored",
-        shared.config.request_timeout_ms
-    );
+fn no_answer(shared: &Shared, stream: &Stream) -> Problem {
+    let patience_ms = shared.config.request_timeout_ms;
+    let why = stream.trouble().map_or_else(String::new, |trouble| format!(" ({trouble})"));
+    let detail = format!("the log has not answered within {patience_ms} ms{why}; the events may or may not be stored");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "commit-timeout", detail).retry_after(1)
 }

@@ -54,7 +54,7 @@ fn describe(stream: &Stream) -> Value {
     })
 }
 
-/// The state of all parts: the binary's members, and `http` with this gateway's own.
+/// The state of all parts: the binary's members, `http` with this gateway's own, and what a small panel shows.
 pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let mut members = match (shared.hooks.status)() {
         Value::Object(members) => members,
@@ -62,13 +62,15 @@ pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
     };
     let streams: Map<String, Value> =
         shared.streams.iter().map(|(name, stream)| (name.clone(), stream_status(stream))).collect();
+    let events_per_second = json!(shared.rate.per_second());
     let own = json!({
         "accepted_total": shared.accepted(),
-        "events_per_second": shared.rate.per_second(),
+        "events_per_second": events_per_second,
         "viewers": shared.viewers.load(Ordering::Relaxed),
         "streams": streams,
     });
     members.insert("http".to_owned(), own);
+    members.insert("events_per_second".to_owned(), events_per_second);
     Json(Value::Object(members))
 }
 

@@ -1,5 +1,6 @@
 //! One stream as requests and batcher share it.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use crate::{
@@ -18,6 +19,8 @@ pub struct Stream {
     /// As the log says; the configured number until it has answered.
     partitions: AtomicI32,
     ready: AtomicBool,
+    /// Why the log does not take events at the moment.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Stream {
@@ -34,6 +37,7 @@ impl Stream {
             accepted: AtomicU64::new(0),
             partitions: AtomicI32::new(ingest.partitions),
             ready: AtomicBool::new(false),
+            trouble: Mutex::new(None),
             ingest,
         }
     }
@@ -46,6 +50,14 @@ impl Stream {
     pub fn topic_is_there(&self, partitions: i32) {
         self.partitions.store(partitions.max(1), Ordering::Relaxed);
         self.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock() = trouble;
+    }
+
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     /// Whether the raw topic was seen.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tifo_http_gateway::{Hooks, HttpConfig, HttpGateway, StreamIngest};
 
 async fn gateway(listen: SocketAddr, log: &Arc<TestLog>) -> HttpGateway {
-    let streams = vec![StreamIngest::emoji()];
+    let streams = vec![StreamIngest { partitions: 6, ..StreamIngest::emoji() }];
     let config =
         HttpConfig { listen, streams, request_timeout_ms: 30, shutdown_timeout_ms: 200, ..HttpConfig::default() };
     HttpGateway::start(config, log.clone(), None, Hooks::default()).await.unwrap()

@@ -32,7 +32,7 @@ pub fn config() -> HttpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         flush_interval_ms: 5,
         shutdown_timeout_ms: 2000,
-        streams: vec![StreamIngest::emoji()],
+        streams: vec![StreamIngest { partitions: 6, ..StreamIngest::emoji() }],
         ..HttpConfig::default()
     }
 }

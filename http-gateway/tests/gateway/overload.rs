@@ -110,7 +110,9 @@ async fn a_log_that_does_not_answer_in_time_is_503() {
     rig.ready().await;
     rig.log.set(Mode::Unavailable);
     let answer = rig.post("?ack=committed", JSON, event("gone")).await;
-    assert_eq!(problem(answer, 503).await["type"], "urn:tifo:problem:commit-timeout");
+    let found = problem(answer, 503).await;
+    assert_eq!(found["type"], "urn:tifo:problem:commit-timeout");
+    assert!(found["detail"].as_str().unwrap().contains("unavailable: down"));
     rig.log.set(Mode::Up);
     assert_eq!(rig.post("?ack=committed", JSON, event("here")).await.status(), 200);
     assert_eq!(rig.log.all("emoji").len(), 1, "who has gone is not served behind his back");
