@@ -27,6 +27,14 @@ impl OffsetRanges {
         self.ranges.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
     }
 
+    /// Forgets `end` and everything behind it.
+    pub fn truncate(&mut self, end: i64) {
+        self.ranges.split_off(&end);
+        if let Some((_, last)) = self.ranges.iter_mut().next_back() {
+            *last = end.min(*last);
+        }
+    }
+
     /// The offset after the last.
     pub fn end(&self) -> Option<i64> {
         self.ranges.last_key_value().map(|(_, end)| *end)
@@ -46,6 +54,8 @@ mod tests {
         assert_eq!(set.ranges, BTreeMap::from([(0, 1), (3, 6), (9, 11)]));
         let held: Vec<i64> = (-1..12).filter(|offset| set.contains(*offset)).collect();
         assert_eq!(held, [0, 3, 4, 5, 9, 10]);
-        assert_eq!((set.end(), OffsetRanges::default().end()), (Some(11), None));
+        set.truncate(5);
+        assert_eq!(set.ranges, BTreeMap::from([(0, 1), (3, 5)]));
+        assert_eq!((set.end(), OffsetRanges::default().end()), (Some(5), None));
     }
 }

@@ -136,13 +136,18 @@ impl<'a> Pump<'a> {
         let partition = polled.partition;
         let Some(reader) = self.readers.get_mut(partition) else { return };
         polled.settle(reader);
-        let accepted = polled.result.and_then(|fetched| reader.accept(fetched));
-        match accepted {
+        let early = polled.early;
+        match polled.result.and_then(|fetched| reader.accept(fetched)) {
             Ok(true) => {
                 reader.quiet_since_ms = None;
                 self.engine.set_active(partition);
             }
-            Ok(false) => self.note_quiet(partition),
+            Ok(false) => {
+                if early {
+                    reader.back_off();
+                }
+                self.note_quiet(partition);
+            }
             Err(error) => self.note_failure(partition, error),
         }
     }
@@ -182,7 +187,7 @@ impl<'a> Pump<'a> {
         if !matches!(error, ClientError::Unavailable(_)) {
             tracing::error!(topic, partition, %error, "fetch failed");
         }
-        self.around.status.update(|status| status.error = Some(error.to_string()));
+        reader.error = Some(error.to_string());
     }
 
     /// Processes one slice of the partition that is furthest behind; false if nothing could be processed.
@@ -224,8 +229,11 @@ impl<'a> Pump<'a> {
 
     /// Up to a slice of records of one batch; false if it may not go on.
     fn process_partition(&mut self, partition: usize) -> bool {
+        if !self.readers.get(partition).is_some_and(PartitionReader::has_open) && !self.open_batch(partition) {
+            return false;
+        }
         let Some(reader) = self.readers.get_mut(partition) else { return false };
-        let Some(mut batch) = reader.take_open() else { return self.open_batch(partition) };
+        let Some(mut batch) = reader.take_open() else { return true };
         let (started, before) = (Instant::now(), batch.done);
         let (engine, events, sides) = (&mut self.engine, &mut self.events, &mut self.sides);
         let ended = SliceCounter { engine, events, sides, partition }.count(&mut batch);
@@ -365,6 +373,7 @@ impl<'a> Pump<'a> {
         self.meters.show(self.engine.totals(), self.engine.sources(), &self.readers);
         self.around.status.update(|status| {
             status.state = State::Running;
+            status.error = self.readers.iter().find_map(|reader| reader.error.clone());
             status.epoch = self.epoch;
             status.decisions = self.sequence;
             status.show(&self.engine, &self.readers);

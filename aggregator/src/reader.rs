@@ -7,13 +7,14 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tifo_broker::{ClientError, LogClient, client::Fetched};
 use tifo_storage::record_batch::{BatchError, RecordBatch, Records, batches};
+use tokio::time::Instant;
 
 pub const FETCH_BYTES: usize = 1 << 20;
 /// Cap on what one batch of the raw topic may decompress to; a larger one goes to the bad topic as a whole.
 pub const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 /// Longest poll; new partitions are found within this time even when nothing comes.
 pub const MAX_POLL: Duration = Duration::from_secs(1);
-/// Back-off of a partition whose fetch failed.
+/// Back-off of a partition whose fetch failed, or came back early with nothing.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 
 /// The answer to one poll.
@@ -21,6 +22,8 @@ const BACK_OFF: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(
 pub struct Polled {
     pub partition: usize,
     pub result: Result<Fetched, ClientError>,
+    /// It came back long before it had to, so that an empty answer would make a busy loop.
+    pub early: bool,
 }
 
 /// A batch whose records are being processed.
@@ -51,6 +54,8 @@ pub struct PartitionReader {
     open: Option<OpenBatch>,
     polling: bool,
     back_off: Option<Duration>,
+    /// Why the last fetch failed.
+    pub error: Option<String>,
     pub high_watermark: i64,
     /// Since when the reader has been at the log end and nothing came; None: it is not, or no poll has been sent since.
     pub quiet_since_ms: Option<i64>,
@@ -71,6 +76,10 @@ impl PartitionReader {
         self.has_data() || next < self.high_watermark
     }
 
+    pub fn has_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The batch in work; to be given back unless it is done.
     pub fn take_open(&mut self) -> Option<OpenBatch> {
         self.open.take()
@@ -87,7 +96,7 @@ impl PartitionReader {
 
     /// Takes a poll's data in; false if there was none.
     pub fn accept(&mut self, fetched: Fetched) -> Result<bool, ClientError> {
-        self.back_off = None;
+        (self.back_off, self.error) = (None, None);
         self.high_watermark = fetched.high_watermark;
         for batch in batches(fetched.batches) {
             let batch = batch.map_err(|error| ClientError::Refused(error.to_string()))?;
@@ -127,8 +136,9 @@ impl Polls {
             if let Some(back_off) = back_off {
                 tokio::time::sleep(back_off).await;
             }
+            let started = Instant::now();
             let result = client.fetch(&topic, number, offset, FETCH_BYTES, max_wait).await;
-            Polled { partition, result }
+            Polled { partition, result, early: started.elapsed() < max_wait / 2 }
         };
         self.under_way.push(poll.boxed());
     }

@@ -39,7 +39,17 @@ pub struct Restored {
 }
 
 /// Offsets in a side topic by source partition.
-type Written = BTreeMap<i32, OffsetRanges>;
+#[derive(Debug, Default)]
+struct Written(BTreeMap<i32, OffsetRanges>);
+
+impl Written {
+    /// Where the raw topic lost its tail, its offsets are given out again: what is written of them is of older records.
+    fn written_below(&mut self, partition: i32, end: i64) -> OffsetRanges {
+        let mut written = self.0.remove(&partition).unwrap_or_default();
+        written.truncate(end);
+        written
+    }
+}
 
 /// Makes sure of the topics and finds out where to go on.
 pub async fn recover(client: &dyn LogClient, definition: &Definition) -> Result<Restored, AggregatorError> {
@@ -160,10 +170,10 @@ async fn written_since(
     from: i64,
 ) -> Result<(Written, i64), AggregatorError> {
     let (start, end) = client.offsets(topic, 0).await?;
-    let mut written = Written::new();
+    let mut written = Written::default();
     scan(client, topic, from.max(start), end, |record| {
         if let Some(origin) = Origin::read(record, definition) {
-            written.entry(origin.partition).or_default().insert(origin.offset);
+            written.0.entry(origin.partition).or_default().insert(origin.offset);
         }
         Ok(())
     })
@@ -192,8 +202,8 @@ async fn add_sources(
         let known = decision.and_then(|decision| decision.partitions.iter().find(|known| known.partition == partition));
         let begin = committed.get(&partition).map_or(start, |offset| (*offset).clamp(start, end));
         let from = known.map_or_else(|| beginning(partition, begin), |known| fit(known, start, end));
-        let late = sides.late.remove(&partition).unwrap_or_default();
-        let bad = sides.bad.remove(&partition).unwrap_or_default();
+        let late = sides.late.written_below(partition, end);
+        let bad = sides.bad.written_below(partition, end);
         let index = restored.engine.add_source(Source::restored(&from, late, bad));
         restored.engine.skip_to(index, start);
         restored.high_watermarks.push(end);
