@@ -6,7 +6,7 @@ use crate::{
     Definition,
     definition::TimeSource,
     event_time,
-    extract::{MAX_SLOTS, Plan, Slot, Slots, Unreadable},
+    extract::{MAX_SLOTS, Plan, Slot, Slots, Unreadable, no_slots},
     group::{self, MAX_GROUP_BYTES},
 };
 use tifo_storage::record_batch::RecordRef;
@@ -46,7 +46,8 @@ impl EventReader {
         let Some(value) = record.value else {
             return Err(Bad { reason: "empty_value", detail: "the record has no value".to_owned() });
         };
-        let slots = self.plan.extract(value).map_err(unreadable)?;
+        let mut slots = no_slots();
+        self.plan.extract(value, &mut slots).map_err(unreadable)?;
         let time_ms = self.event_time(&slots, record)?;
         self.read_group(&slots)?;
         Ok(time_ms)

@@ -1,0 +1,67 @@
+//! The aggregator on the real log: files on disk, restarts of the whole broker in between.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use tifo_aggregator::{Aggregator, Definition};
+use tifo_broker::{Broker, BrokerConfig, LogClient, clock::Clock};
+use tifo_storage::record_batch::{BatchBuilder, Compression, batches};
+use tokio_util::sync::CancellationToken;
+
+const LONG_AGO_MS: i64 = 1_500_000_000_000;
+
+async fn broker(dir: &Path) -> Broker {
+    let config =
+        BrokerConfig { data_dir: dir.to_owned(), listeners: "127.0.0.1:0".to_owned(), ..BrokerConfig::default() };
+    Broker::start(config, Clock::system()).await.unwrap()
+}
+
+async fn produce(client: &dyn LogClient, partition: i32, compression: Compression, times: impl Iterator<Item = i64>) {
+    let mut builder = BatchBuilder::new(compression);
+    for time_ms in times {
+        let event = format!(r#"{{"timestamp":{time_ms},"channel_id":"c","metadata":{{"reaction":"😃"}}}}"#);
+        builder.push(Clock::system().now_ms(), None, Some(event.as_bytes()), &[]);
+    }
+    client.append("emoji", partition, builder.build()).await.unwrap();
+}
+
+/// Count by window start; panics if a window is there twice.
+async fn rows(client: &dyn LogClient) -> BTreeMap<i64, u64> {
+    let fetched = client.fetch("emoji-counts", 0, 0, usize::MAX, Duration::ZERO).await.unwrap();
+    let mut rows = BTreeMap::new();
+    for record in batches(fetched.batches).flat_map(|batch| batch.unwrap().records(1 << 20).unwrap()) {
+        let row: serde_json::Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        let before = rows.insert(row["window_start"].as_i64().unwrap(), row["count"].as_u64().unwrap());
+        assert_eq!(before, None, "{row}");
+    }
+    rows
+}
+
+#[tokio::test]
+async fn windows_come_once_through_restarts_of_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let definition = Definition { idle_close: Duration::from_millis(50), partitions: 2, ..Definition::emoji() };
+    let codecs = [Compression::None, Compression::Lz4, Compression::Zstd];
+    for (round, codec) in (0_i64..).zip(codecs) {
+        let broker = broker(dir.path()).await;
+        let client: Arc<dyn LogClient> = broker.client();
+        let shutdown = CancellationToken::new();
+        let aggregator =
+            Aggregator::start(definition.clone(), client.clone(), Clock::system(), shutdown.clone()).await.unwrap();
+        let begin_ms = LONG_AGO_MS + round * 10_000;
+        for partition in 0..2 {
+            produce(&*client, partition, codec, (0..100).map(|index| begin_ms + index * 100)).await;
+        }
+        let events = u64::try_from((round + 1) * 200).unwrap();
+        let status = aggregator.status_handle();
+        let all = status.wait_for(|status| status.counted >= events && status.open_window_count == 0);
+        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+        shutdown.cancel();
+        aggregator.join().await;
+        let expected: BTreeMap<i64, u64> =
+            (0..(round + 1) * 5).map(|window| (LONG_AGO_MS + window * 2_000, 40)).collect();
+        assert_eq!(rows(&*client).await, expected);
+        drop(client);
+        broker.shutdown().await;
+    }
+}
