@@ -6,9 +6,13 @@ import type { Tap } from "./taps";
 
 const MAX_ENTRIES = 40;
 const CROWD_EMOJI = 4;
+/** The crowd speaks at most this often; a replay at full speed would wash one's own stickers away. */
+const CROWD_EVERY_MS = 900;
 const WORDS = { sending: "sending …", sent: "in the crowd", failed: "not sent" } as const;
 
 export class Feed {
+  private lastCrowd = -CROWD_EVERY_MS;
+
   constructor(
     private readonly list: HTMLOListElement,
     private readonly empty: HTMLElement,
@@ -34,6 +38,9 @@ export class Feed {
   }
 
   crowd(mood: Mood): void {
+    const now = performance.now();
+    if (now - this.lastCrowd < CROWD_EVERY_MS) return;
+    this.lastCrowd = now;
     const entry = element("li", "feed-entry feed-crowd");
     entry.dataset["windowStart"] = String(mood.window_start);
     const emoji = mood.top.slice(0, CROWD_EMOJI).map((share) => share.reaction).join("");

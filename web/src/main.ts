@@ -3,7 +3,7 @@
 import "./style.css";
 import { fillBar } from "./bar";
 import { Feed } from "./feed";
-import { follow, type ConnectionState } from "./live";
+import { follow, type ConnectionState, type Mood } from "./live";
 import { MoodList } from "./mood";
 import { watchStatus } from "./panel";
 import type { Sticker } from "./stickers";
@@ -20,6 +20,7 @@ const mood = new MoodList(get("top", HTMLOListElement), get("mood-note", HTMLEle
 const feed = new Feed(get("feed", HTMLOListElement), get("feed-empty", HTMLElement));
 const note = get("tap-note", HTMLElement);
 const connection = get("connection", HTMLElement);
+let newest: { message: Mood; retained: boolean } | undefined;
 
 const taps = new TapSender(`v1/streams/${encodeURIComponent(STREAM)}/events?ack=buffered`, channel, (tap) => {
   feed.mark(tap);
@@ -33,15 +34,24 @@ follow(
   STREAM,
   channel,
   (message, retained) => {
-    mood.show(message);
-    swarm.show(message.top, message.total);
-    if (!retained) feed.crowd(message);
+    // A replay at full speed brings hundreds of windows a second: a frame shows the newest.
+    if (!newest) requestAnimationFrame(showNewest);
+    newest = { message, retained };
   },
   (state) => {
     connection.dataset["state"] = state;
     connection.textContent = STATE_WORDS[state];
   },
 );
+
+function showNewest(): void {
+  if (!newest) return;
+  const { message, retained } = newest;
+  newest = undefined;
+  mood.show(message);
+  swarm.show(message.top, message.total);
+  if (!retained) feed.crowd(message);
+}
 
 function cheer(sticker: Sticker): void {
   feed.own(taps.tap(sticker));

@@ -60,7 +60,16 @@ for (const [name, options] of Object.entries(looks)) {
   await page.locator("#top li").first().waitFor();
   for (const reaction of ["🔥", "👏", "😂"]) await page.locator(`#stickers [data-reaction="${reaction}"]`).click();
   await page.waitForTimeout(4500);
-  console.log(name, "sprites", await page.locator("#swarm").getAttribute("data-sprites"));
+  const frames = await page.evaluate(
+    () =>
+      new Promise((done) => {
+        let count = 0;
+        const start = performance.now();
+        const step = () => (count++, performance.now() - start < 2000 ? requestAnimationFrame(step) : done(count / 2));
+        requestAnimationFrame(step);
+      }),
+  );
+  console.log(name, "frames a second", frames, "sprites", await page.locator("#swarm").getAttribute("data-sprites"));
   await page.screenshot({ path: join(folder, `tifo-${name}.png`) });
   await page.close();
 }
