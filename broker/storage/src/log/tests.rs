@@ -208,7 +208,7 @@ fn few_sealed_segments_stay_open() {
     assert!(log.sealed.len() > 10);
     all_records(&log);
     log.offset_of_max_timestamp().unwrap();
-    assert_eq!(log.sealed.iter().filter(|segment| segment.is_open()).count(), 4);
+    assert!(log.sealed.iter().filter(|segment| segment.is_open()).count() <= 4);
 }
 
 mod properties {
