@@ -13,6 +13,7 @@ use crate::{
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 use tifo_storage::file_system::RealFileSystem;
 use tokio::net::TcpListener;
@@ -34,6 +35,9 @@ pub enum BrokerError {
     #[error("a task of the broker ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
+
+/// How long connections may take to end when the broker stops; clients that do not read are left behind then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A running broker.
 #[derive(Debug)]
@@ -86,7 +90,9 @@ impl Broker {
     pub async fn shutdown(self) {
         self.services.shutdown.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("connections that made no progress are cut off");
+        }
         let catalog = self.services.catalog.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || catalog.close()).await {
             tracing::error!(%error, "closing the logs failed");

@@ -166,3 +166,38 @@ async fn the_in_process_door() {
     assert_ne!(first, second);
     broker.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_damaged_partition_is_offline_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path()).await;
+    let mut client = Client::connect(broker.kafka_addr()).await;
+    client.create_topic("t", 2).await;
+    client.produce("t", 0, batch(&[b"a"])).await;
+    client.produce("t", 1, batch(&[b"b"])).await;
+    broker.shutdown().await;
+    let segment = dir.path().join("t-0/00000000000000000000.log");
+    fs::remove_file(&segment).unwrap();
+    fs::create_dir(&segment).unwrap();
+    let broker = start(dir.path()).await;
+    let mut client = Client::connect(broker.kafka_addr()).await;
+    assert_eq!(client.produce("t", 0, batch(&[b"c"])).await.0, 56);
+    assert_eq!(client.fetch("t", 0, 0).await.responses[0].partitions[0].error_code, 56);
+    assert_eq!(client.produce("t", 1, batch(&[b"c"])).await, (0, 1));
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn damaged_metadata_ends_the_start_with_one_clear_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path()).await;
+    let mut client = Client::connect(broker.kafka_addr()).await;
+    client.create_topic("t", 1).await;
+    broker.shutdown().await;
+    let log = dir.path().join("metadata/00000000000000000000.log");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[70] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let error = Broker::start(config(dir.path()), Clock::system()).await.unwrap_err().to_string();
+    assert!(error.contains("metadata") && error.contains("restore") && !error.contains('\n'), "{error}");
+}

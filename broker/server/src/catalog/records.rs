@@ -54,7 +54,7 @@ pub enum MetadataRecord {
 /// Why the metadata log cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    #[error("metadata log: {0}")]
+    #[error("metadata log: {0}; mend the disk, restore the data directory from a copy, or start with an empty one")]
     Storage(#[from] StorageError),
     #[error(
         "metadata log, record {offset}: {reason}; restore the data directory from a copy, or start with an empty one"
