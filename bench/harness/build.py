@@ -10,7 +10,7 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent
 CACHE = BENCH / ".cache"
-ORACLE_SCRIPTS = ["protocol-tests/oracle/kafka-oracle", "protocol-tests/kafka-oracle", "../shared/oracle/kafka-oracle"]
+ORACLE_DIRS = [CACHE / "oracle", ROOT / "protocol-tests/.cache/oracle"]  # protocol-tests may have fetched the jars already
 
 
 class Missing(SystemExit):
@@ -69,15 +69,23 @@ def kfake():
 
 def oracle():
     need("java", "install a JDK (17 or later), or leave kafka out with --servers")
-    candidates = [Path(os.environ["TIFO_KAFKA_ORACLE"])] if "TIFO_KAFKA_ORACLE" in os.environ else [ROOT / name for name in ORACLE_SCRIPTS]
-    script = next((path for path in candidates if path.exists()), None)
+    script = next((path for place in shared_places() if (path := place / "oracle/kafka-oracle").exists()), None)
     if script is None:
-        raise Missing("no kafka-oracle script here; name it with TIFO_KAFKA_ORACLE, or leave kafka out with --servers")
-    folder = Path(os.environ.get("TIFO_ORACLE_DIR", CACHE / "oracle"))
-    if not (folder / "lib").is_dir():
+        raise Missing("no shared/oracle/kafka-oracle beside the checkout; set TIFO_SHARED, or leave kafka out with --servers")
+    given = [Path(os.environ["TIFO_ORACLE_DIR"])] if "TIFO_ORACLE_DIR" in os.environ else ORACLE_DIRS
+    folder = next((path for path in given if (path / "VERSION").exists()), given[0])
+    if not (folder / "VERSION").exists():
         need("mvn", "install Maven: it fetches Apache Kafka")
         call([script, "install", folder])
     return script, folder
+
+
+def shared_places():
+    """Given, beside the checkout, or beside the main checkout of a worktree: as in protocol-tests/run."""
+    given = os.environ.get("TIFO_SHARED")
+    git = subprocess.run(["git", "rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=ROOT, capture_output=True, text=True, check=False)
+    main = Path(git.stdout.strip()).parent if git.returncode == 0 else ROOT
+    return [Path(given)] if given else [ROOT.parent / "shared", main.parent / "shared"]
 
 
 def tifo():
