@@ -69,7 +69,7 @@ impl Member {
             client_id: format!("c{}", self.number),
             client_host: "/127.0.0.1".to_owned(),
             session_timeout_ms: 10_000,
-            rebalance_timeout_ms: 20_000,
+            rebalance_timeout_ms: 1_500,
             protocol_type: "consumer".to_owned(),
             protocols: vec![Protocol { name: "range".into(), metadata: Bytes::new() }],
             requires_known_member_id: random.below(2) == 0,

@@ -1,0 +1,98 @@
+//! FindCoordinator, key 10, versions 0-6.
+//!
+//! 1: key type, error message, throttle time. 3: flexible. 4 (KIP-699): several keys at once. 5 (KIP-890): no change for us.
+//! 6 (KIP-932): share coordinators may be asked for.
+//! The answer is always this node, and comes when the group's requests can be answered. Left out: transactions and
+//! share groups are not offered here, so their coordinators are refused with INVALID_REQUEST, which no client retries.
+
+use super::{Api, Context, bounds::*, group_fields::text, versions};
+use crate::{
+    cluster::{Cluster, Endpoint},
+    groups::{self, Groups},
+};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator,
+    },
+    protocol::StrBytes,
+};
+
+const LAYOUT: Layout = Layout::new(
+    3,
+    &[field(Kind::String).until(3), field(INT8).since(1), field(Kind::Array(&Kind::String)).since(4)],
+);
+
+pub const API: Api = Api {
+    key: ApiKey::FindCoordinator,
+    name: "FindCoordinator",
+    advertised: versions(0, 6),
+    served: versions(0, 6),
+    request: LAYOUT,
+    handle: |services, call| {
+        let (groups, cluster) = (services.groups.clone(), services.cluster.clone());
+        call.answer(|request, context| async move { handle(&groups, &cluster, request, &context).await })
+    },
+};
+
+const GROUP: i8 = 0;
+/// The first version that asks for several keys.
+const BATCHED: i16 = 4;
+
+async fn handle(
+    groups: &Groups,
+    cluster: &Cluster,
+    request: FindCoordinatorRequest,
+    context: &Context,
+) -> FindCoordinatorResponse {
+    let node = Node { id: BrokerId(cluster.node_id), endpoint: cluster.endpoint(context.local) };
+    if context.version < BATCHED {
+        let found = find(groups, &node, &request.key, request.key_type).await;
+        return single(found);
+    }
+    let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
+    for key in &request.coordinator_keys {
+        coordinators.push(find(groups, &node, key, request.key_type).await);
+    }
+    FindCoordinatorResponse::default().with_coordinators(coordinators)
+}
+
+struct Node {
+    id: BrokerId,
+    endpoint: Endpoint,
+}
+
+async fn find(groups: &Groups, node: &Node, key: &StrBytes, key_type: i8) -> Coordinator {
+    if key_type != GROUP {
+        let message = "this broker coordinates consumer groups only";
+        return refused(key, ResponseError::InvalidRequest.code(), message);
+    }
+    match groups.ready(key).await {
+        Ok(()) => Coordinator::default()
+            .with_key(key.clone())
+            .with_node_id(node.id)
+            .with_host(text(&node.endpoint.host))
+            .with_port(node.endpoint.port.into()),
+        Err(error) => refused(key, groups::code(Some(error)), &error.to_string()),
+    }
+}
+
+fn refused(key: &StrBytes, code: i16, message: &str) -> Coordinator {
+    Coordinator::default()
+        .with_key(key.clone())
+        .with_node_id(BrokerId(-1))
+        .with_port(-1)
+        .with_error_code(code)
+        .with_error_message(Some(text(message)))
+}
+
+/// Before version 4 the one coordinator is the response itself; its message for no error is Kafka's.
+fn single(found: Coordinator) -> FindCoordinatorResponse {
+    let message = if found.error_code == 0 { Some(text("NONE")) } else { found.error_message };
+    FindCoordinatorResponse::default()
+        .with_error_code(found.error_code)
+        .with_error_message(message)
+        .with_node_id(found.node_id)
+        .with_host(found.host)
+        .with_port(found.port)
+}

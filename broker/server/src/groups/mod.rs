@@ -1,0 +1,259 @@
+//! Hosts the group coordinator: one shard per partition of `__consumer_offsets`.
+//!
+//! The way of a group's request: the API file -> [`Groups`] picks the shard by the group's id -> `shard` lets the state machine
+//! of `tifo_coordinator` work, appends its records to the partition, replays them, and only then sends the replies.
+//! Shards load in the background when the broker starts; whoever needs one before waits for it. The topic is created when
+//! the first group needs it. Nothing in here decides about groups. Lock order: a shard's `state`, then its partition's log.
+
+mod config;
+mod errors;
+mod loading;
+mod shard;
+mod timer;
+
+pub use config::GroupSettings;
+
+use crate::{
+    catalog::{Catalog, NewTopic, Topic},
+    clock::Clock,
+};
+use shard::Shard;
+use std::sync::{Arc, atomic::AtomicU64};
+use tifo_coordinator::{
+    GroupConfig, GroupError, Reply, Request,
+    group::{
+        DescribedGroup, FetchedOffsets, HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup,
+        OffsetCommitRequest, OffsetDeleteRequest, PartitionResult, SyncReply, SyncRequest,
+    },
+};
+use tokio::sync::{Notify, OnceCell};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// All groups of this broker.
+#[derive(Debug)]
+pub struct Groups {
+    catalog: Arc<Catalog>,
+    clock: Clock,
+    settings: GroupSettings,
+    /// Set when the topic exists; in the order of its partitions.
+    shards: OnceCell<Vec<Arc<Shard>>>,
+    tickets: AtomicU64,
+    /// Wakes the timer task: a shard has a deadline that is earlier than what it sleeps for.
+    earlier: Arc<Notify>,
+    shutdown: CancellationToken,
+}
+
+impl Groups {
+    pub fn new(catalog: Arc<Catalog>, clock: Clock, settings: GroupSettings, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            catalog,
+            clock,
+            settings,
+            shards: OnceCell::new(),
+            tickets: AtomicU64::new(0),
+            earlier: Arc::default(),
+            shutdown,
+        })
+    }
+
+    /// Begins to load what the last run left, and to watch the clock.
+    pub fn start(self: &Arc<Self>, tasks: &TaskTracker) {
+        tasks.spawn(timer::run(self.clone()));
+        if self.catalog.topic(OFFSETS_TOPIC).is_some() {
+            let groups = self.clone();
+            tasks.spawn(async move {
+                if let Err(error) = groups.all_shards().await {
+                    tracing::error!(%error, "groups could not be loaded");
+                }
+            });
+        }
+    }
+
+    pub fn config(&self) -> &GroupConfig {
+        &self.settings.group
+    }
+
+    /// Returns when the group's requests can be answered here.
+    pub async fn ready(&self, group: &str) -> Result<(), GroupError> {
+        self.shard(group).await.map(|_| ())
+    }
+
+    pub async fn join(&self, request: JoinRequest) -> JoinReply {
+        let member_id = request.member_id.clone();
+        match self.call(Request::Join(request)).await {
+            Ok(Reply::Join(reply)) => reply,
+            other => JoinReply::error(member_id, mismatch(other)),
+        }
+    }
+
+    pub async fn sync(&self, request: SyncRequest) -> SyncReply {
+        match self.call(Request::Sync(request)).await {
+            Ok(Reply::Sync(reply)) => reply,
+            other => SyncReply::error(mismatch(other)),
+        }
+    }
+
+    pub async fn heartbeat(&self, request: HeartbeatRequest) -> Option<GroupError> {
+        match self.call(Request::Heartbeat(request)).await {
+            Ok(Reply::Heartbeat(error)) => error,
+            other => Some(mismatch(other)),
+        }
+    }
+
+    pub async fn leave(&self, request: LeaveRequest) -> LeaveReply {
+        match self.call(Request::Leave(request)).await {
+            Ok(Reply::Leave(reply)) => reply,
+            other => LeaveReply { error: Some(mismatch(other)), members: Vec::new() },
+        }
+    }
+
+    /// The results in the order of the request.
+    pub async fn commit(&self, request: OffsetCommitRequest) -> Result<Vec<PartitionResult>, GroupError> {
+        match self.call(Request::OffsetCommit(request)).await {
+            Ok(Reply::OffsetCommit(results)) => Ok(results),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    pub async fn delete_offsets(&self, request: OffsetDeleteRequest) -> Result<Vec<PartitionResult>, GroupError> {
+        match self.call(Request::OffsetDelete(request)).await {
+            Ok(Reply::OffsetDelete(results)) => results,
+            other => Err(mismatch(other)),
+        }
+    }
+
+    pub async fn delete(&self, group: &str) -> Result<(), GroupError> {
+        match self.call(Request::DeleteGroup { group: group.into() }).await {
+            Ok(Reply::DeleteGroup(error)) => error.map_or(Ok(()), Err),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// `None`: the group does not exist.
+    pub async fn describe(&self, group: &str) -> Result<Option<DescribedGroup>, GroupError> {
+        Ok(self.shard(group).await?.read(|coordinator| coordinator.describe(group)))
+    }
+
+    /// `None` as topics asks for all that there are.
+    pub async fn fetch_offsets(
+        &self,
+        group: &str,
+        topics: Option<&[(Arc<str>, Vec<i32>)]>,
+    ) -> Result<FetchedOffsets, GroupError> {
+        Ok(self.shard(group).await?.read(|coordinator| coordinator.fetch_offsets(group, topics)))
+    }
+
+    pub async fn list(&self, states: &[String], types: &[String]) -> Result<Vec<ListedGroup>, GroupError> {
+        let mut listed = Vec::new();
+        if self.exists() {
+            for shard in self.all_shards().await? {
+                listed.extend(shard.read(|coordinator| coordinator.list(states, types)));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// A topic is gone, and with it what groups committed for it.
+    pub async fn forget_topic(&self, topic: &str) -> Result<(), GroupError> {
+        if self.exists() && topic != OFFSETS_TOPIC {
+            for shard in self.all_shards().await? {
+                shard.forget_topic(topic);
+            }
+        }
+        Ok(())
+    }
+
+    async fn call(&self, request: Request) -> Result<Reply, GroupError> {
+        let shard = self.shard(request.group()).await?;
+        shard.call(request, &self.tickets, &self.shutdown).await
+    }
+
+    /// Whether any group ever needed the topic.
+    fn exists(&self) -> bool {
+        self.shards.initialized() || self.catalog.topic(OFFSETS_TOPIC).is_some()
+    }
+
+    /// The shard of a group, loaded.
+    async fn shard(&self, group: &str) -> Result<&Arc<Shard>, GroupError> {
+        let shards = self.shards().await?;
+        let shard = shards.get(slot(group, shards.len())).ok_or(GroupError::CoordinatorNotAvailable)?;
+        shard.loaded().await?;
+        Ok(shard)
+    }
+
+    async fn all_shards(&self) -> Result<&[Arc<Shard>], GroupError> {
+        let shards = self.shards().await?;
+        for shard in shards {
+            shard.loaded().await?;
+        }
+        Ok(shards)
+    }
+
+    async fn shards(&self) -> Result<&Vec<Arc<Shard>>, GroupError> {
+        self.shards.get_or_try_init(|| self.open()).await
+    }
+
+    /// Finds the topic, or creates it.
+    async fn open(&self) -> Result<Vec<Arc<Shard>>, GroupError> {
+        let (catalog, new) = (self.catalog.clone(), self.new_topic());
+        let topic = tokio::task::spawn_blocking(move || catalog.ensure_topic(&new)).await;
+        match topic {
+            Ok(Ok(topic)) => Ok(self.shards_of(&topic)),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "topic {OFFSETS_TOPIC} cannot be created");
+                Err(GroupError::CoordinatorNotAvailable)
+            }
+            Err(_) => Err(GroupError::CoordinatorNotAvailable),
+        }
+    }
+
+    fn shards_of(&self, topic: &Topic) -> Vec<Arc<Shard>> {
+        let shard = |partition| {
+            Arc::new(Shard::new(
+                Arc::clone(partition),
+                self.settings.group.clone(),
+                self.clock.clone(),
+                self.earlier.clone(),
+            ))
+        };
+        topic.partitions.iter().map(shard).collect()
+    }
+
+    fn new_topic(&self) -> NewTopic {
+        NewTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            partitions: self.settings.offsets_topic_partitions,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            settings: self.settings.offsets_topic_settings(),
+        }
+    }
+}
+
+/// The partition of `__consumer_offsets` that holds a group, as Kafka finds it: `String.hashCode` of Java, made positive.
+fn slot(group: &str, partitions: usize) -> usize {
+    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let positive = hash.checked_abs().unwrap_or(0);
+    usize::try_from(positive).unwrap_or(0).checked_rem(partitions).unwrap_or(0)
+}
+
+/// A reply of another kind than the request would be a mistake of ours.
+fn mismatch(reply: Result<Reply, GroupError>) -> GroupError {
+    debug_assert!(reply.is_err(), "a reply of another kind: {reply:?}");
+    reply.err().unwrap_or(GroupError::CoordinatorNotAvailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of `Utils.abs("…".hashCode()) % 50` in Java.
+    #[test]
+    fn groups_lie_where_kafka_puts_them() {
+        for (group, partition) in [("", 0), ("g", 3), ("console-consumer-1", 24), ("größe", 7)] {
+            assert_eq!(slot(group, 50), partition, "{group}");
+        }
+    }
+}
