@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     cluster::{Cluster, Endpoint},
     config::{BrokerConfig, ConfigError},
+    groups::Groups,
     network::{connection::Shared, listener},
     services::Services,
 };
@@ -61,14 +62,12 @@ impl Broker {
             tokio::task::spawn_blocking(move || Catalog::open(config, clock, Arc::new(RealFileSystem))).await??
         };
         let cluster = Cluster { cluster_id: catalog.cluster_id().to_owned(), node_id: config.node_id, advertised };
-        let services = Arc::new(Services {
-            config,
-            clock,
-            cluster: Arc::new(cluster),
-            catalog: Arc::new(catalog),
-            shutdown: CancellationToken::new(),
-        });
+        let catalog = Arc::new(catalog);
+        let shutdown = CancellationToken::new();
+        let groups = Groups::new(catalog.clone(), clock.clone(), config.group_settings()?, shutdown.clone());
+        let services = Arc::new(Services { config, clock, cluster: Arc::new(cluster), catalog, groups, shutdown });
         let tasks = TaskTracker::new();
+        services.groups.start(&tasks);
         let shared = Arc::new(Shared { services: services.clone(), metrics: ApiMetrics::register() });
         tasks.spawn(listener::run(listener, shared, tasks.clone()));
         let kafka_addr = dialable(bound);

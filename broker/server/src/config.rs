@@ -1,6 +1,7 @@
 //! The broker's settings. What Kafka has bears Kafka's name and default; deviations are few and said beside the field.
 
 use crate::catalog::topic_settings::{SettingType, Settings, TOPIC_SETTINGS};
+use crate::groups::GroupSettings;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{fmt, path::PathBuf};
 
@@ -87,7 +88,14 @@ impl BrokerConfig {
         if self.connections_max_idle_ms == 0 {
             return illegal("connections.max.idle.ms", "must be at least 1");
         }
+        self.group_settings()?;
         self.settings.iter().try_for_each(|(name, value)| check_other(name, value))
+    }
+
+    /// What groups are hosted with.
+    pub fn group_settings(&self) -> Result<GroupSettings, ConfigError> {
+        GroupSettings::read(&self.settings)
+            .map_err(|(name, complaint)| ConfigError::Illegal { name: name.into(), complaint })
     }
 }
 
@@ -152,7 +160,10 @@ impl BrokerConfig {
 }
 
 fn check_other(name: &str, value: &str) -> Result<(), ConfigError> {
-    let is_other = OTHER_SETTINGS.contains(&name) || name.starts_with("group.") || name.starts_with("offsets.");
+    let is_other = OTHER_SETTINGS.contains(&name)
+        || name.starts_with("group.")
+        || name.starts_with("offsets.")
+        || name == "offset.metadata.max.bytes";
     let inherited = TOPIC_SETTINGS.iter().find_map(|setting| {
         setting.inherits.iter().find(|(broker, _)| *broker == name).map(|(broker, _)| (setting, broker))
     });

@@ -12,6 +12,7 @@ pub mod clock;
 mod cluster;
 mod config;
 mod errors;
+mod groups;
 mod local_client;
 mod network;
 mod partition;

@@ -10,6 +10,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tifo_coordinator::GroupError;
 use tifo_storage::Origin;
 use tokio::{sync::Notify, time::Instant};
 
@@ -95,12 +96,21 @@ impl LogClient for LocalClient {
         Ok((offsets.log_start_offset, offsets.high_watermark))
     }
 
-    async fn commit(&self, group: &str, _topic: &str, _offsets: &[(i32, i64)]) -> Result<(), ClientError> {
-        Err(ClientError::Refused(format!("group {group}: this broker hosts no groups")))
+    async fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<(), ClientError> {
+        let hosted = self.topic(topic)?;
+        if let Some((partition, _)) = offsets.iter().find(|(partition, _)| hosted.partition(*partition).is_err()) {
+            return Err(ClientError::UnknownPartition { topic: topic.to_owned(), partition: *partition });
+        }
+        self.services
+            .groups
+            .commit_without_member(group, topic, offsets)
+            .await
+            .map_err(|error| group_error(group, error))
     }
 
-    async fn committed(&self, group: &str, _topic: &str) -> Result<BTreeMap<i32, i64>, ClientError> {
-        Err(ClientError::Refused(format!("group {group}: this broker hosts no groups")))
+    async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, ClientError> {
+        let committed = self.services.groups.committed(group, topic).await;
+        committed.map_err(|error| group_error(group, error))
     }
 
     async fn init_producer_id(&self) -> Result<(i64, i16), ClientError> {
@@ -116,6 +126,15 @@ fn fetched(read: PartitionRead) -> Result<Fetched, ClientError> {
     };
     let offsets = read.offsets;
     Ok(Fetched { batches, log_start_offset: offsets.log_start_offset, high_watermark: offsets.high_watermark })
+}
+
+fn group_error(group: &str, error: GroupError) -> ClientError {
+    match error {
+        GroupError::CoordinatorNotAvailable | GroupError::NotCoordinator => {
+            ClientError::Unavailable(format!("group {group}: {error}"))
+        }
+        other => ClientError::Refused(format!("group {group}: {other}")),
+    }
 }
 
 fn refused(topic: &str, partition: i32, offset: i64, error: &RequestError) -> ClientError {

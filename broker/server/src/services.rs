@@ -1,6 +1,6 @@
 //! What handlers are made of: each API file takes from here only what its API needs.
 
-use crate::{catalog::Catalog, clock::Clock, cluster::Cluster, config::BrokerConfig};
+use crate::{catalog::Catalog, clock::Clock, cluster::Cluster, config::BrokerConfig, groups::Groups};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +12,8 @@ pub struct Services {
     pub cluster: Arc<Cluster>,
     /// Topics, their partitions and settings, and producer ids.
     pub catalog: Arc<Catalog>,
+    /// Consumer groups and their offsets.
+    pub groups: Arc<Groups>,
     /// Cancelled when the broker stops: long polls answer what they have.
     pub shutdown: CancellationToken,
 }

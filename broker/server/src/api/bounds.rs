@@ -8,6 +8,9 @@
 /// Most array elements and tagged fields in one request: bounds the memory that a decoded request takes.
 pub const MAX_ELEMENTS: usize = 1 << 20;
 
+/// The first flexible version of a request that has none.
+pub const NEVER: i16 = i16::MAX;
+
 /// Shape of one value on the wire.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {

@@ -7,6 +7,7 @@ use super::{Api, Context, bounds::*, metadata::topic_name, versions};
 use crate::{
     catalog::{Catalog, Topic},
     errors::RequestError,
+    groups::Groups,
 };
 use kafka_protocol::messages::{
     ApiKey, DeleteTopicsRequest, DeleteTopicsResponse, TopicName, delete_topics_request::DeleteTopicState,
@@ -26,10 +27,25 @@ pub const API: Api = Api {
     served: versions(1, 6),
     request: LAYOUT,
     handle: |services, call| {
-        let (catalog, is_enabled) = (services.catalog.clone(), services.config.delete_topic_enable);
-        call.answer(move |request, context| handle(catalog, is_enabled, request, context))
+        let (catalog, groups) = (services.catalog.clone(), services.groups.clone());
+        let is_enabled = services.config.delete_topic_enable;
+        call.answer(move |request, context| async move {
+            let response = handle(catalog, is_enabled, request, context).await;
+            forget_offsets(&groups, &response).await;
+            response
+        })
     },
 };
+
+/// Groups forget what they committed for topics that are gone, before the answer says so.
+async fn forget_offsets(groups: &Groups, response: &DeleteTopicsResponse) {
+    for deleted in response.responses.iter().filter(|deleted| deleted.error_code == 0) {
+        let Some(name) = &deleted.name else { continue };
+        if let Err(error) = groups.forget_topic(name).await {
+            tracing::warn!(topic = %**name, %error, "offsets of a deleted topic could not be dropped");
+        }
+    }
+}
 
 async fn handle(
     catalog: Arc<Catalog>,

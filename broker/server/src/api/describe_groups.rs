@@ -4,7 +4,8 @@
 //! not exist is an error; before, it is described as dead.
 
 use super::{
-    Api, Context, bounds::*,
+    Api, Context,
+    bounds::*,
     group_fields::{optional, text},
     versions,
 };

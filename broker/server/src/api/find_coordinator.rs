@@ -18,10 +18,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-const LAYOUT: Layout = Layout::new(
-    3,
-    &[field(Kind::String).until(3), field(INT8).since(1), field(Kind::Array(&Kind::String)).since(4)],
-);
+const LAYOUT: Layout =
+    Layout::new(3, &[field(Kind::String).until(3), field(INT8).since(1), field(Kind::Array(&Kind::String)).since(4)]);
 
 pub const API: Api = Api {
     key: ApiKey::FindCoordinator,

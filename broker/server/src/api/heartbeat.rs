@@ -3,7 +3,8 @@
 //! 1: throttle time. 3 (KIP-345): group instance id. 4: flexible.
 
 use super::{
-    Api, bounds::*,
+    Api,
+    bounds::*,
     group_fields::{group, instance},
     versions,
 };
@@ -11,10 +12,8 @@ use crate::groups::{self, Groups};
 use kafka_protocol::messages::{ApiKey, HeartbeatRequest, HeartbeatResponse};
 use tifo_coordinator::group;
 
-const LAYOUT: Layout = Layout::new(
-    4,
-    &[field(Kind::String), field(INT32), field(Kind::String), field(Kind::NullableString).since(3)],
-);
+const LAYOUT: Layout =
+    Layout::new(4, &[field(Kind::String), field(INT32), field(Kind::String), field(Kind::NullableString).since(3)]);
 
 pub const API: Api = Api {
     key: ApiKey::Heartbeat,

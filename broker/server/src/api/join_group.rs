@@ -5,7 +5,8 @@
 //! 9 (KIP-814): skip assignment. The answer comes when the rebalance has gathered its members.
 
 use super::{
-    Api, Context, bounds::*,
+    Api, Context,
+    bounds::*,
     group_fields::{group, instance, optional, shared, text},
     versions,
 };

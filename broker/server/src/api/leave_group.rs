@@ -4,7 +4,8 @@
 //! 5 (KIP-800): reason, for people, which goes into the log.
 
 use super::{
-    Api, bounds::*,
+    Api,
+    bounds::*,
     group_fields::{group, instance, optional, text},
     versions,
 };
@@ -17,10 +18,8 @@ use tifo_coordinator::group::{LeaveReply, LeaveRequest, LeavingMember};
 
 const MEMBER: Kind =
     Kind::Struct(&[field(Kind::String), field(Kind::NullableString), field(Kind::NullableString).since(5)]);
-const LAYOUT: Layout = Layout::new(
-    4,
-    &[field(Kind::String), field(Kind::String).until(2), field(Kind::Array(&MEMBER)).since(3)],
-);
+const LAYOUT: Layout =
+    Layout::new(4, &[field(Kind::String), field(Kind::String).until(2), field(Kind::Array(&MEMBER)).since(3)]);
 
 pub const API: Api = Api {
     key: ApiKey::LeaveGroup,
@@ -51,10 +50,7 @@ fn leaving(member: &MemberIdentity) -> LeavingMember {
     if let Some(reason) = member.reason.as_ref().filter(|reason| !reason.is_empty()) {
         tracing::debug!(member = %member.member_id, %reason, "a member leaves");
     }
-    LeavingMember {
-        member_id: member.member_id.to_string(),
-        instance_id: instance(member.group_instance_id.as_ref()),
-    }
+    LeavingMember { member_id: member.member_id.to_string(), instance_id: instance(member.group_instance_id.as_ref()) }
 }
 
 fn each(reply: &LeaveReply) -> LeaveGroupResponse {

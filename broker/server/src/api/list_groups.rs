@@ -10,10 +10,8 @@ use kafka_protocol::{
 };
 use tifo_coordinator::group::ListedGroup;
 
-const LAYOUT: Layout = Layout::new(
-    3,
-    &[field(Kind::Array(&Kind::String)).since(4), field(Kind::Array(&Kind::String)).since(5)],
-);
+const LAYOUT: Layout =
+    Layout::new(3, &[field(Kind::Array(&Kind::String)).since(4), field(Kind::Array(&Kind::String)).since(5)]);
 
 pub const API: Api = Api {
     key: ApiKey::ListGroups,

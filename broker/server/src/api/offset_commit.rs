@@ -5,7 +5,8 @@
 //! An offset of a partition that does not exist is refused alone.
 
 use super::{
-    Api, bounds::*,
+    Api,
+    bounds::*,
     group_fields::{group, instance, shared},
     versions,
 };
@@ -28,8 +29,7 @@ use tifo_coordinator::{
 };
 use uuid::Uuid;
 
-const PARTITION: Kind =
-    Kind::Struct(&[field(INT32), field(INT64), field(INT32).since(6), field(Kind::NullableString)]);
+const PARTITION: Kind = Kind::Struct(&[field(INT32), field(INT64), field(INT32).since(6), field(Kind::NullableString)]);
 const TOPIC: Kind = Kind::Struct(&[field(Kind::String), field(Kind::Array(&PARTITION))]);
 const LAYOUT: Layout = Layout::new(
     8,

@@ -3,7 +3,8 @@
 //! Forgets offsets of a group, but not of topics that its members are subscribed to.
 
 use super::{
-    Api, bounds::*,
+    Api,
+    bounds::*,
     group_fields::{group, shared},
     versions,
 };
@@ -46,7 +47,8 @@ async fn handle(groups: &Groups, catalog: &Catalog, request: &OffsetDeleteReques
         indexes.filter(|index| hosted(&name, *index)).map(|index| (name.clone(), index)).collect::<Vec<_>>()
     };
     let partitions = request.topics.iter().flat_map(pairs).collect();
-    let results = groups.delete_offsets(group::OffsetDeleteRequest { group: group(&request.group_id), partitions }).await;
+    let results =
+        groups.delete_offsets(group::OffsetDeleteRequest { group: group(&request.group_id), partitions }).await;
     let results = match results {
         Ok(results) => results,
         Err(error) => return OffsetDeleteResponse::default().with_error_code(groups::code(Some(error))),

@@ -6,7 +6,8 @@
 //! A partition without a committed offset is answered with -1, and so are all of a group that does not exist.
 
 use super::{
-    Api, bounds::*,
+    Api,
+    bounds::*,
     group_fields::{group, shared, text},
     metadata::topic_name,
     versions,
@@ -73,7 +74,8 @@ async fn handle(groups: &Groups, request: &OffsetFetchRequest, version: i16) -> 
         topics.iter().map(|topic| (shared(&topic.name), topic.partition_indexes.clone())).collect::<Asked>()
     });
     let (fetched, error) = fetch(groups, &request.group_id, topics).await;
-    let response = OffsetFetchResponse::default().with_topics(fetched.into_iter().map(|topic| single(topic, error)).collect());
+    let response =
+        OffsetFetchResponse::default().with_topics(fetched.into_iter().map(|topic| single(topic, error)).collect());
     if version >= 2 { response.with_error_code(groups::code(error)) } else { response }
 }
 

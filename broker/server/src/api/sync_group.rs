@@ -4,7 +4,8 @@
 //! The answer comes when the leader has brought the assignments.
 
 use super::{
-    Api, bounds::*,
+    Api,
+    bounds::*,
     group_fields::{group, instance, optional},
     versions,
 };

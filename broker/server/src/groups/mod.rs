@@ -12,22 +12,28 @@ mod shard;
 mod timer;
 
 pub use config::GroupSettings;
+pub use errors::code;
 
 use crate::{
     catalog::{Catalog, NewTopic, Topic},
     clock::Clock,
 };
 use shard::Shard;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+};
 use tifo_coordinator::{
     GroupConfig, GroupError, Reply, Request,
     group::{
-        DescribedGroup, FetchedOffsets, HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup,
-        OffsetCommitRequest, OffsetDeleteRequest, PartitionResult, SyncReply, SyncRequest,
+        DescribedGroup, FetchedOffsets, HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest,
+        ListedGroup, OffsetCommitRequest, OffsetDeleteRequest, OffsetToCommit, PartitionOffset, PartitionResult,
+        SyncReply, SyncRequest,
     },
 };
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
@@ -115,6 +121,42 @@ impl Groups {
             Ok(Reply::OffsetCommit(results)) => Ok(results),
             other => Err(mismatch(other)),
         }
+    }
+
+    /// Commits for a group that has no members, in the words of the in-process door.
+    pub async fn commit_without_member(
+        &self,
+        group: &str,
+        topic: &str,
+        offsets: &[(i32, i64)],
+    ) -> Result<(), GroupError> {
+        let topic: Arc<str> = topic.into();
+        let offset = |&(partition, offset): &(i32, i64)| OffsetToCommit {
+            topic: topic.clone(),
+            partition,
+            offset,
+            leader_epoch: -1,
+            metadata: String::new(),
+            topic_id: Uuid::nil(),
+        };
+        let request = OffsetCommitRequest {
+            group: group.into(),
+            generation: -1,
+            member_id: String::new(),
+            instance_id: None,
+            retention_ms: None,
+            offsets: offsets.iter().map(offset).collect(),
+        };
+        let results = self.commit(request).await?;
+        results.into_iter().find_map(|result| result.error).map_or(Ok(()), Err)
+    }
+
+    /// Offsets by partition; partitions without one are absent.
+    pub async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, GroupError> {
+        let all = if self.exists() { self.fetch_offsets(group, None).await? } else { FetchedOffsets::new() };
+        let of_topic = all.into_iter().find(|(name, _)| name.as_ref() == topic);
+        let offset = |found: PartitionOffset| found.committed.map(|committed| (found.partition, committed.offset));
+        Ok(of_topic.into_iter().flat_map(|(_, partitions)| partitions).filter_map(offset).collect())
     }
 
     pub async fn delete_offsets(&self, request: OffsetDeleteRequest) -> Result<Vec<PartitionResult>, GroupError> {

@@ -15,7 +15,9 @@ use std::{
     },
     time::Instant,
 };
-use tifo_coordinator::{GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket, group::GroupId};
+use tifo_coordinator::{
+    GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket, group::GroupId,
+};
 use tifo_storage::{
     Origin,
     record_batch::{BatchBuilder, Compression},
