@@ -27,13 +27,15 @@ pub struct Member {
     pub id: String,
     instance_id: Option<Arc<str>>,
     pub doing: Doing,
+    /// Turns that it misses.
+    pub asleep: u64,
 }
 
 impl Member {
     /// The odd ones are static.
     pub fn new(number: usize) -> Self {
         let instance_id = (number % 2 == 1).then(|| format!("i{number}").into());
-        Self { number, id: String::new(), instance_id, doing: Doing::Outside }
+        Self { number, id: String::new(), instance_id, doing: Doing::Outside, asleep: 0 }
     }
 
     pub fn owned(&self) -> &[u8] {

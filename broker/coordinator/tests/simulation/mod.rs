@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 const PARTITIONS: u8 = 6;
 const MEMBERS: usize = 4;
+/// Turns that a member may miss.
+const LONGEST_SLEEP: u64 = 12;
 const SETTLING_ROUNDS: usize = 400;
 
 pub fn run(seed: u64, steps: usize) {
@@ -80,16 +82,21 @@ impl World {
             72..80 => self.commit(member),
             80..84 => self.leave(member),
             84..90 => self.hang_up(member),
-            90..93 => self.members[member].forget(),
-            93..96 => self.zombie_commit(member),
+            90..92 => self.members[member].forget(),
+            92..94 => self.members[member].asleep = self.random.below(LONGEST_SLEEP),
+            94..96 => self.zombie_commit(member),
             96..97 => self.restart(),
             97..98 => self.appends_fail = true,
             _ => self.appends_fail = false,
         }
     }
 
-    /// The member does what a client would do next.
+    /// The member does what a client would do next, unless it is stopped (SIGSTOP, a long collection of garbage).
     fn advance(&mut self, index: usize) {
+        if self.members[index].asleep > 0 {
+            self.members[index].asleep -= 1;
+            return;
+        }
         let unique = Uuid::from_u128(u128::from(self.tickets) + 1);
         if let Some(request) = self.members[index].next_request(unique, &mut self.random) {
             self.send(index, request);

@@ -17,21 +17,23 @@ pub use errors::code;
 use crate::{
     catalog::{Catalog, NewTopic, Topic},
     clock::Clock,
+    partition::Partition,
 };
+use parking_lot::RwLock;
 use shard::Shard;
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
 };
 use tifo_coordinator::{
-    GroupConfig, GroupError, Reply, Request,
+    GroupError, Reply, Request,
     group::{
         DescribedGroup, FetchedOffsets, HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest,
         ListedGroup, OffsetCommitRequest, OffsetDeleteRequest, OffsetToCommit, PartitionOffset, PartitionResult,
         SyncReply, SyncRequest,
     },
 };
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -43,12 +45,22 @@ pub struct Groups {
     catalog: Arc<Catalog>,
     clock: Clock,
     settings: GroupSettings,
-    /// Set when the topic exists; in the order of its partitions.
-    shards: OnceCell<Vec<Arc<Shard>>>,
+    /// None until a group needs the topic.
+    hosted: RwLock<Option<Arc<Hosted>>>,
+    /// Held while the topic is found or created.
+    opening: tokio::sync::Mutex<()>,
     tickets: AtomicU64,
     /// Wakes the timer task: a shard has a deadline that is earlier than what it sleeps for.
     earlier: Arc<Notify>,
     shutdown: CancellationToken,
+}
+
+/// The shards of the topic that there is; should it be deleted and created again, there are others.
+#[derive(Debug)]
+struct Hosted {
+    topic_id: Uuid,
+    /// In the order of the topic's partitions.
+    shards: Vec<Arc<Shard>>,
 }
 
 impl Groups {
@@ -57,7 +69,8 @@ impl Groups {
             catalog,
             clock,
             settings,
-            shards: OnceCell::new(),
+            hosted: RwLock::new(None),
+            opening: tokio::sync::Mutex::default(),
             tickets: AtomicU64::new(0),
             earlier: Arc::default(),
             shutdown,
@@ -75,10 +88,6 @@ impl Groups {
                 }
             });
         }
-    }
-
-    pub fn config(&self) -> &GroupConfig {
-        &self.settings.group
     }
 
     /// Returns when the group's requests can be answered here.
@@ -190,7 +199,7 @@ impl Groups {
     pub async fn list(&self, states: &[String], types: &[String]) -> Result<Vec<ListedGroup>, GroupError> {
         let mut listed = Vec::new();
         if self.exists() {
-            for shard in self.all_shards().await? {
+            for shard in &self.all_shards().await?.shards {
                 listed.extend(shard.read(|coordinator| coordinator.list(states, types)));
             }
         }
@@ -200,7 +209,7 @@ impl Groups {
     /// A topic is gone, and with it what groups committed for it.
     pub async fn forget_topic(&self, topic: &str) -> Result<(), GroupError> {
         if self.exists() && topic != OFFSETS_TOPIC {
-            for shard in self.all_shards().await? {
+            for shard in &self.all_shards().await?.shards {
                 shard.forget_topic(topic);
             }
         }
@@ -214,35 +223,53 @@ impl Groups {
 
     /// Whether any group ever needed the topic.
     fn exists(&self) -> bool {
-        self.shards.initialized() || self.catalog.topic(OFFSETS_TOPIC).is_some()
+        self.catalog.topic(OFFSETS_TOPIC).is_some()
     }
 
     /// The shard of a group, loaded.
-    async fn shard(&self, group: &str) -> Result<&Arc<Shard>, GroupError> {
-        let shards = self.shards().await?;
-        let shard = shards.get(slot(group, shards.len())).ok_or(GroupError::CoordinatorNotAvailable)?;
+    async fn shard(&self, group: &str) -> Result<Arc<Shard>, GroupError> {
+        let hosted = self.hosted().await?;
+        let shard = hosted.shards.get(slot(group, hosted.shards.len())).ok_or(GroupError::CoordinatorNotAvailable)?;
         shard.loaded().await?;
-        Ok(shard)
+        Ok(shard.clone())
     }
 
-    async fn all_shards(&self) -> Result<&[Arc<Shard>], GroupError> {
-        let shards = self.shards().await?;
-        for shard in shards {
+    async fn all_shards(&self) -> Result<Arc<Hosted>, GroupError> {
+        let hosted = self.hosted().await?;
+        for shard in &hosted.shards {
             shard.loaded().await?;
         }
-        Ok(shards)
+        Ok(hosted)
     }
 
-    async fn shards(&self) -> Result<&Vec<Arc<Shard>>, GroupError> {
-        self.shards.get_or_try_init(|| self.open()).await
+    /// The shards that exist, without waiting for any.
+    fn known_shards(&self) -> Option<Arc<Hosted>> {
+        self.hosted.read().clone()
+    }
+
+    async fn hosted(&self) -> Result<Arc<Hosted>, GroupError> {
+        if let Some(hosted) = self.current() {
+            return Ok(hosted);
+        }
+        let _opening = self.opening.lock().await;
+        match self.current() {
+            Some(hosted) => Ok(hosted),
+            None => self.open().await,
+        }
+    }
+
+    /// The shards, if they are those of the topic that there is now.
+    fn current(&self) -> Option<Arc<Hosted>> {
+        let hosted = self.known_shards()?;
+        self.catalog.topic(OFFSETS_TOPIC).filter(|topic| topic.id == hosted.topic_id).map(|_| hosted)
     }
 
     /// Finds the topic, or creates it.
-    async fn open(&self) -> Result<Vec<Arc<Shard>>, GroupError> {
+    async fn open(&self) -> Result<Arc<Hosted>, GroupError> {
         let (catalog, new) = (self.catalog.clone(), self.new_topic());
         let topic = tokio::task::spawn_blocking(move || catalog.ensure_topic(&new)).await;
         match topic {
-            Ok(Ok(topic)) => Ok(self.shards_of(&topic)),
+            Ok(Ok(topic)) => Ok(self.host(&topic)),
             Ok(Err(error)) => {
                 tracing::error!(%error, "topic {OFFSETS_TOPIC} cannot be created");
                 Err(GroupError::CoordinatorNotAvailable)
@@ -251,16 +278,16 @@ impl Groups {
         }
     }
 
-    fn shards_of(&self, topic: &Topic) -> Vec<Arc<Shard>> {
-        let shard = |partition| {
-            Arc::new(Shard::new(
-                Arc::clone(partition),
-                self.settings.group.clone(),
-                self.clock.clone(),
-                self.earlier.clone(),
-            ))
+    fn host(&self, topic: &Topic) -> Arc<Hosted> {
+        let shard = |partition: &Arc<Partition>| {
+            let config = self.settings.group.clone();
+            Arc::new(Shard::new(partition.clone(), config, self.clock.clone(), self.earlier.clone()))
         };
-        topic.partitions.iter().map(shard).collect()
+        let hosted = Arc::new(Hosted { topic_id: topic.id, shards: topic.partitions.iter().map(shard).collect() });
+        if let Some(before) = self.hosted.write().replace(hosted.clone()) {
+            before.shards.iter().for_each(|shard| shard.close());
+        }
+        hosted
     }
 
     fn new_topic(&self) -> NewTopic {

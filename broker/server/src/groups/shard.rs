@@ -121,6 +121,12 @@ impl Shard {
         Ok(receiver)
     }
 
+    /// The topic is gone: who waits is told to look for the coordinator again.
+    pub fn close(&self) {
+        self.state.lock().waiting.clear();
+        self.deadline_ms.store(NEVER_MS, Ordering::Release);
+    }
+
     /// Looks without changing anything.
     pub fn read<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> T {
         look(&self.state.lock().coordinator)
