@@ -142,9 +142,11 @@ impl Parts {
     /// From the crowd inwards, so that nothing accepted is left behind: first no more taps and all answered ones in
     /// the log, then the readers, last the log itself.
     async fn stop(self) -> anyhow::Result<()> {
-        if let Some(http) = self.http {
-            http.shutdown().await?;
-        }
+        // An error here must not keep the log from being closed.
+        let flushed = match self.http {
+            Some(http) => http.shutdown().await,
+            None => Ok(()),
+        };
         self.stop_readers.cancel();
         for aggregator in self.aggregators {
             aggregator.join().await;
@@ -153,7 +155,7 @@ impl Parts {
             mqtt.shutdown().await;
         }
         self.broker.shutdown().await;
-        Ok(())
+        Ok(flushed?)
     }
 }
 

@@ -69,7 +69,6 @@ pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "viewers": shared.viewers.load(Ordering::Relaxed),
         "streams": streams,
     });
-    members.insert("events_per_second".to_owned(), json!(shared.rate.per_second()));
     members.insert("http".to_owned(), own);
     members.insert("events_per_second".to_owned(), events_per_second);
     Json(Value::Object(members))
