@@ -107,7 +107,7 @@ proptest! {
     }
 }
 
-/// Bytes that Apache Kafka 4.3.1 wrote itself are in `tests/kafka-records.txt`: key and value in hexadecimal.
+/// Offset commits as older brokers wrote them, byte by byte.
 #[test]
 fn every_older_version_of_the_values_is_read() {
     let offset_v1 =

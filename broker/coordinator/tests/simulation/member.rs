@@ -148,7 +148,7 @@ impl Member {
             return;
         }
         self.id.clone_from(&reply.member_id);
-        let assignments = if reply.skip_assignment { Vec::new() } else { shares(&reply.members) };
+        let assignments = if reply.skip_assignment { Vec::new() } else { shares(&reply.members, reply.generation) };
         self.doing = Doing::Joined { generation: reply.generation, assignments };
     }
 
@@ -170,11 +170,12 @@ impl Member {
     }
 }
 
-/// Round robin, as the leader's client would assign.
-fn shares(members: &[JoinedMember]) -> Vec<(String, Bytes)> {
+/// As the leader's client would assign, but to others in each generation, so that a mix-up of two shows.
+fn shares(members: &[JoinedMember], generation: i32) -> Vec<(String, Bytes)> {
+    let turn = usize::try_from(generation).unwrap();
+    let owner = |partition: u8| (usize::from(partition) + turn) % members.len();
     let share = |(at, member): (usize, &JoinedMember)| {
-        let owned: Vec<u8> =
-            (0..PARTITIONS).filter(|partition| usize::from(*partition) % members.len() == at).collect();
+        let owned: Vec<u8> = (0..PARTITIONS).filter(|partition| owner(*partition) == at).collect();
         (member.member_id.clone(), Bytes::from(owned))
     };
     members.iter().enumerate().map(share).collect()
