@@ -31,9 +31,16 @@ def targets_of(config):
     return ["tifo", "kafka"] if chosen == "both" else [chosen]
 
 
+def interrupted(number, _):
+    """Unwinds, so that every fixture ends what it has started; further signals do not stop it from doing so."""
+    for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 def pytest_configure(config):
-    # A SIGTERM unwinds like Ctrl-C does, so that every fixture ends what it has started.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, interrupted)
     config.addinivalue_line("markers", "tifo_only: what only Tifo has; not run when the target is kafka alone")
 
 

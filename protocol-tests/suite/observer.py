@@ -12,7 +12,7 @@ AGAIN_S = 0.05
 
 class Observer:
     def __init__(self, bootstrap):
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def committed(self, group, topic, partitions):
         """{partition: committed offset, None without one}"""

@@ -82,8 +82,17 @@ class Kafka(Target):
         self._script, self._dir, self._run_dir = script, oracle_dir, Path(run_dir)
         self._env = {**os.environ, "KAFKA_ORACLE_RUN": str(run_dir), "KAFKA_ORACLE_HEAP": ORACLE_HEAP}
         self._port = str(two_free_ports())
-        self.bootstrap = process.run([script, "start", oracle_dir, self._port], env=self._env, timeout=READY_S * 2).strip()
+        try:
+            self.bootstrap = process.run([script, "start", oracle_dir, self._port], env=self._env, timeout=READY_S * 2).strip()
+        except BaseException:
+            self._kill_half_started()
+            raise
         self.data_dir = self._run_dir / self._port / "data"
+
+    def _kill_half_started(self):
+        pid_file = self._run_dir / self._port / "broker.pid"
+        if pid_file.exists():
+            os.kill(int(pid_file.read_text(encoding="ascii")), signal.SIGKILL)
 
     def end(self):
         process.run([self._script, "stop", self._dir, self._port], env=self._env, timeout=READY_S * 2)
