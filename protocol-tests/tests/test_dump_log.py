@@ -51,11 +51,14 @@ def test_segments_follow_each_other(target, rolled, tool_server):
 @pytest.mark.parametrize("suffix", [".index", ".timeindex"])
 def test_indexes_fit_the_log(target, rolled, tool_server, suffix):
     files = target.files(rolled, 0, suffix)
-    assert len(files) == len(target.files(rolled, 0, ".log"))
+    logs = [file.stem for file in target.files(rolled, 0, ".log")]
+    # A broker may keep the active segment's index in memory until the segment is sealed.
+    assert [file.stem for file in files] in (logs, logs[:-1])
     dump(tool_server, files, "--verify-index-only")
     # Not the active segment's: its index may be allocated ahead, and the check takes the zeros behind for entries.
-    sane = dump(tool_server, files[:-1], "--index-sanity-check")
-    assert sum("passed sanity check" in line for line in sane) == len(files) - 1, sane
+    sealed = [file for file in files if file.stem != logs[-1]]
+    sane = dump(tool_server, sealed, "--index-sanity-check")
+    assert sum("passed sanity check" in line for line in sane) == len(logs) - 1, sane
 
 
 def test_indexes_are_filled(target, rolled, tool_server):
