@@ -105,10 +105,17 @@ def test_sequences_survive(survivor):
         assert connection.init_producer_id()[0] != survivor.producer[0]
 
 
-def test_dump_log_reads_the_recovered_files(survivor, tool_server):
+def test_dump_log_reads_the_files_after_a_clean_stop(survivor, tool_server):
+    """The last test of this file: it stops the broker, which then has written every index."""
     target = survivor.target
-    batches = dump_log.read(tool_server(), [target.files("sequences", 0, ".log")])
-    assert [batch.base for batch in batches][:2] == [0, 1]
-    for line in tool_server().run("dump-log", "--verify-index-only", "--files", ",".join(
-            str(file) for suffix in (".index", ".timeindex") for file in target.files("sequences", 0, suffix))):
-        dump_log.check_no_complaint(line)
+    target.stop()
+    for topic in ["sequences", *(before.topic for before in survivor.before.values())]:
+        logs = target.files(topic, 0, ".log")
+        batches = dump_log.read(tool_server(), [logs])
+        offsets = [record["o"] for batch in batches for record in batch.records]
+        assert offsets == list(range(len(offsets)))
+        for suffix in (".index", ".timeindex"):
+            files = target.files(topic, 0, suffix)
+            assert [file.stem for file in files] == [file.stem for file in logs]
+            for line in tool_server().run("dump-log", "--verify-index-only", "--files", ",".join(map(str, files))):
+                dump_log.check_no_complaint(line)

@@ -29,7 +29,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * In, one JSON line each:   {"id":1,"class":"org.apache.kafka.tools.TopicCommand","args":[…],"stdin":"FILE"}   {"id":1,"stop":true}
  * Out, one JSON line each:  {"id":1,"out":"a line"}   {"id":1,"err":"a line"}   {"id":1,"exit":0}
  *
- * A stop runs the shutdown hook that the tool registered, as SIGTERM would.
+ * A stop runs the shutdown hooks that the tool registered, as SIGTERM would; so does its end.
  */
 public final class ToolServer {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -62,6 +62,16 @@ public final class ToolServer {
             this.errLines = new Lines(id, "err");
             this.out = new PrintStream(outLines, false, StandardCharsets.UTF_8);
             this.err = new PrintStream(errLines, false, StandardCharsets.UTF_8);
+        }
+
+        /** What the end of a process does: the console producer, for one, sends its last records there. */
+        void runHooks() {
+            List<Runnable> due;
+            synchronized (hooks) {
+                due = List.copyOf(hooks);
+                hooks.clear();
+            }
+            due.forEach(Runnable::run);
         }
 
         void end(int code) {
@@ -166,6 +176,7 @@ public final class ToolServer {
     }
 
     private static void finish(Tool tool) {
+        tool.runHooks();
         tool.out.flush();
         tool.err.flush();
         tool.outLines.end();
@@ -175,12 +186,7 @@ public final class ToolServer {
     }
 
     private static void stop(Tool tool) {
-        if (tool == null) return;
-        List<Runnable> hooks;
-        synchronized (tool.hooks) {
-            hooks = List.copyOf(tool.hooks);
-        }
-        hooks.forEach(hook -> new Thread(hook).start());
+        if (tool != null) new Thread(tool::runHooks).start();
     }
 
     private static void start(JsonNode request) throws IOException {
