@@ -69,8 +69,8 @@ class Survivor:
 @pytest.fixture(scope="module")
 def survivor(request, binary, places, tool_server, tmp_path_factory):
     """Only the clients of the tests that were chosen take part."""
-    names = {item.callspec.params["client"] for item in request.session.items if "survivor" in item.fixturenames
-             and hasattr(item, "callspec")}
+    names = {item.callspec.params["name"] for item in request.session.items
+             if "survivor" in item.fixturenames and hasattr(item, "callspec")}
     chosen = [clients.make(name, places, tool_server) for name in clients.NAMES if name in names]
     creator = clients.make("confluent-kafka", places, tool_server)
     running = Survivor(binary, tmp_path_factory.mktemp("survivor"), places.logs / "tifo-killed.log", chosen, creator)
@@ -78,7 +78,9 @@ def survivor(request, binary, places, tool_server, tmp_path_factory):
     running.target.end()
 
 
-def test_records_and_committed_offsets_survive(survivor, client, matrix):
+@pytest.mark.parametrize("name", clients.NAMES)
+def test_records_and_committed_offsets_survive(survivor, name, places, tool_server, matrix):
+    client = clients.make(name, places, tool_server)
     with matrix.step("tifo", client.name, "kill -9"):
         if client.name in survivor.failed:
             raise survivor.failed[client.name]
