@@ -145,7 +145,7 @@ async fn every_version_of_commit_fetch_list_describe_find_and_delete() {
     for version in 2..=9 {
         let answer = client.call(&commit("g", -1, "", &[(0, i64::from(version)), (7, 1)]), version).await;
         let codes: Vec<i16> = answer.topics[0].partitions.iter().map(|partition| partition.error_code).collect();
-        assert_eq!(codes, [0, 3], "OffsetCommit {version}");
+        assert_eq!(codes, [3, 0], "OffsetCommit {version}");
         for fetch_version in 1..=9 {
             assert_eq!(committed(&mut client, "g", 0, fetch_version).await, i64::from(version));
         }

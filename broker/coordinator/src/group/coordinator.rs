@@ -220,7 +220,8 @@ impl GroupCoordinator {
         let group = groups.entry(request.group.clone()).or_default();
         let step = &mut Step { config, timers, out, group: request.group.clone(), now_ms };
         let admitted = match request.generation {
-            generation if !exists && generation >= 0 => Err(GroupError::IllegalGeneration),
+            // Who names a generation says that the group exists; clients before OffsetCommit v9 are told otherwise.
+            generation if !exists && generation >= 0 => Err(GroupError::GroupIdNotFound),
             _ => group.classic.admit_commit(request, step),
         };
         let mut results = Vec::with_capacity(request.offsets.len());

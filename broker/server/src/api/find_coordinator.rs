@@ -34,6 +34,12 @@ pub const API: Api = Api {
 };
 
 const GROUP: i8 = 0;
+/// Transactions and share groups.
+const OTHER_TYPES: std::ops::RangeInclusive<i8> = 1..=2;
+const NOT_OFFERED: &str = "This broker coordinates consumer groups only.";
+/// Kafka's words.
+const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the \
+                         message was sent to an incompatible broker. See the broker logs for more details.";
 /// The first version that asks for several keys.
 const BATCHED: i16 = 4;
 
@@ -62,7 +68,7 @@ struct Node {
 
 async fn find(groups: &Groups, node: &Node, key: &StrBytes, key_type: i8) -> Coordinator {
     if key_type != GROUP {
-        let message = "this broker coordinates consumer groups only";
+        let message = if OTHER_TYPES.contains(&key_type) { NOT_OFFERED } else { MALFORMED };
         return refused(key, ResponseError::InvalidRequest.code(), message);
     }
     match groups.ready(key).await {

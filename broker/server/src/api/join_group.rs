@@ -81,11 +81,12 @@ fn response(reply: JoinReply, version: i16) -> JoinGroupResponse {
             .with_group_instance_id(optional(member.instance_id.as_deref().filter(|_| version >= 5)))
             .with_metadata(member.metadata)
     };
+    let no_name = (version < 7).then_some("");
     JoinGroupResponse::default()
         .with_error_code(groups::code(reply.error))
         .with_generation_id(reply.generation)
         .with_protocol_type(optional(reply.protocol_type.as_deref().filter(|_| version >= 7)))
-        .with_protocol_name(Some(text(reply.protocol.as_deref().unwrap_or_default())))
+        .with_protocol_name(optional(reply.protocol.as_deref().or(no_name)))
         .with_leader(text(&reply.leader))
         .with_skip_assignment(reply.skip_assignment)
         .with_member_id(text(&reply.member_id))

@@ -51,11 +51,16 @@ pub const API: Api = Api {
     request: LAYOUT,
     handle: |services, call| {
         let (groups, catalog) = (services.groups.clone(), services.catalog.clone());
-        call.answer(|request, _| async move { handle(&groups, &catalog, &request).await })
+        call.answer(|request, context| async move { handle(&groups, &catalog, &request, context.version).await })
     },
 };
 
-async fn handle(groups: &Groups, catalog: &Catalog, request: &OffsetCommitRequest) -> OffsetCommitResponse {
+async fn handle(
+    groups: &Groups,
+    catalog: &Catalog,
+    request: &OffsetCommitRequest,
+    version: i16,
+) -> OffsetCommitResponse {
     let hosted: Vec<Vec<bool>> = request.topics.iter().map(|topic| hosted(catalog, topic)).collect();
     let pairs = request.topics.iter().zip(&hosted);
     let offsets = pairs.flat_map(|(topic, hosted)| offsets_of(topic, hosted)).collect();
@@ -68,7 +73,8 @@ async fn handle(groups: &Groups, catalog: &Catalog, request: &OffsetCommitReques
         offsets,
     };
     let results = groups.commit(commit).await;
-    let mut results = Results { whole: results.as_ref().err().copied(), each: results.unwrap_or_default().into_iter() };
+    let whole = results.as_ref().err().copied();
+    let mut results = Results { version, whole, each: results.unwrap_or_default().into_iter() };
     let pairs = request.topics.iter().zip(&hosted);
     let topics = pairs.map(|(topic, hosted)| results.topic(topic, hosted)).collect();
     OffsetCommitResponse::default().with_topics(topics)
@@ -97,24 +103,33 @@ fn offsets_of(topic: &OffsetCommitRequestTopic, hosted: &[bool]) -> Vec<OffsetTo
 
 /// The coordinator's results, in the order in which the hosted partitions were asked for.
 struct Results {
+    version: i16,
     whole: Option<GroupError>,
     each: std::vec::IntoIter<PartitionResult>,
 }
 
 impl Results {
     fn topic(&mut self, topic: &OffsetCommitRequestTopic, hosted: &[bool]) -> OffsetCommitResponseTopic {
-        let answer = |(partition, hosted): (&OffsetCommitRequestPartition, &bool)| {
-            let code = if *hosted { self.next() } else { ResponseError::UnknownTopicOrPartition.code() };
+        let answer = |partition: &OffsetCommitRequestPartition, code: i16| {
             OffsetCommitResponsePartition::default()
                 .with_partition_index(partition.partition_index)
                 .with_error_code(code)
         };
-        let partitions = topic.partitions.iter().zip(hosted).map(answer).collect();
+        let unknown = ResponseError::UnknownTopicOrPartition.code();
+        let pairs = || topic.partitions.iter().zip(hosted);
+        // Those that do not exist come first, as in Kafka.
+        let absent = pairs().filter(|(_, hosted)| !**hosted).map(|(partition, _)| answer(partition, unknown));
+        let mut partitions: Vec<_> = absent.collect();
+        let present = pairs().filter(|(_, hosted)| **hosted).map(|(partition, _)| answer(partition, self.next()));
+        partitions.extend(present);
         OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)
     }
 
     fn next(&mut self) -> i16 {
         let each = self.each.next().and_then(|result| result.error);
-        groups::code(self.whole.or(each))
+        match self.whole.or(each) {
+            Some(GroupError::GroupIdNotFound) if self.version < 9 => groups::code(Some(GroupError::IllegalGeneration)),
+            error => groups::code(error),
+        }
     }
 }

@@ -67,8 +67,11 @@ fn answer(
     let one = |index: i32| {
         let result = results.get(&(name.clone(), index));
         let code = result.map_or(ResponseError::UnknownTopicOrPartition.code(), |error| groups::code(*error));
-        OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code)
+        (result.is_some(), OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code))
     };
-    let partitions = topic.partitions.iter().map(|partition| one(partition.partition_index)).collect();
+    let mut partitions: Vec<_> = topic.partitions.iter().map(|partition| one(partition.partition_index)).collect();
+    // Those that do not exist come first, as in Kafka.
+    partitions.sort_by_key(|(is_hosted, _)| *is_hosted);
+    let partitions = partitions.into_iter().map(|(_, partition)| partition).collect();
     OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)
 }
