@@ -3,7 +3,7 @@
 //! 1: key type, error message, throttle time. 3: flexible. 4 (KIP-699): several keys at once. 5 (KIP-890): no change for us.
 //! 6 (KIP-932): share coordinators may be asked for.
 //! The answer is always this node, and comes when the group's requests can be answered. Left out: transactions and
-//! share groups are not offered here, so their coordinators are refused with INVALID_REQUEST, which no client retries.
+//! share groups are not offered here, so their coordinators are refused in a way that every client takes as final.
 
 use super::{Api, Context, bounds::*, group_fields::text, versions};
 use crate::{
@@ -34,8 +34,8 @@ pub const API: Api = Api {
 };
 
 const GROUP: i8 = 0;
-/// Transactions and share groups.
-const OTHER_TYPES: std::ops::RangeInclusive<i8> = 1..=2;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 const NOT_OFFERED: &str = "This broker coordinates consumer groups only.";
 /// Kafka's words.
 const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the \
@@ -68,8 +68,12 @@ struct Node {
 
 async fn find(groups: &Groups, node: &Node, key: &StrBytes, key_type: i8) -> Coordinator {
     if key_type != GROUP {
-        let message = if OTHER_TYPES.contains(&key_type) { NOT_OFFERED } else { MALFORMED };
-        return refused(key, ResponseError::InvalidRequest.code(), message);
+        let (kind, message) = match key_type {
+            TRANSACTION => (ResponseError::TransactionalIdAuthorizationFailed, NOT_OFFERED),
+            SHARE => (ResponseError::InvalidRequest, NOT_OFFERED),
+            _ => (ResponseError::InvalidRequest, MALFORMED),
+        };
+        return refused(key, kind.code(), message);
     }
     match groups.ready(key).await {
         Ok(()) => Coordinator::default()
