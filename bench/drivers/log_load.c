@@ -2,7 +2,7 @@
  * log_load: a load driver on librdkafka, in the manner of its rdkafka_performance (which Debian does not package).
  *
  * Job: produce, fetch, or time single records against one Kafka-compatible server, and print one JSON line.
- * Place: bench/run starts it once per cell. The CPU time of the server is read from /proc at the first and at the last
+ * Place: bench/run starts it once per cell. The CPU time of the server is read at the first and at the last
  * record, so neither the start of this program nor the set-up of the topic is charged to the server.
  * It must never: verify, retry or adapt in a way that differs from server to server.
  */
@@ -152,7 +152,7 @@ static double quantile_ms(double q) { return sample_count ? samples[(size_t)(q *
 
 static void report(int64_t records, double seconds, double cpu_seconds) {
         qsort(samples, sample_count, sizeof samples[0], by_value);
-        printf("{\"records\":%" PRId64 ",\"payload_bytes\":%" PRId64 ",\"failed\":%" PRId64 ",\"seconds\":%.4f,\"cpu_seconds\":%.2f,"
+        printf("{\"records\":%" PRId64 ",\"payload_bytes\":%" PRId64 ",\"failed\":%" PRId64 ",\"seconds\":%.4f,\"cpu_seconds\":%.4f,"
                "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,\"requests\":%.0f,\"tx_bytes\":%.0f,\"rx_bytes\":%.0f}\n",
                records, records * opt.size, failed, seconds, cpu_seconds, quantile_ms(0.5), quantile_ms(0.99), quantile_ms(0.999),
                traffic.tx, traffic.tx_bytes, traffic.rx_bytes);

@@ -79,5 +79,5 @@ int main(int argc, char **argv) {
         (producing ? produce : fetch)();
         double seconds = monotonic_seconds() - start;
         cpu = cpu_seconds_of(server) - cpu;
-        printf("{\"wire_bytes\":%lld,\"seconds\":%.4f,\"cpu_seconds\":%.2f}\n", (long long)frames * frame_bytes, seconds, cpu);
+        printf("{\"wire_bytes\":%lld,\"seconds\":%.4f,\"cpu_seconds\":%.4f}\n", (long long)frames * frame_bytes, seconds, cpu);
 }
