@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use metrics::counter;
+use serde::Serialize;
 use serde_json::json;
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::oneshot;
@@ -29,6 +30,22 @@ use crate::{
 enum Ack {
     Buffered,
     Committed,
+}
+
+/// Where an event lies in the log.
+#[derive(Debug, Serialize)]
+struct Stored<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+}
+
+/// Typed, as a tree of `serde_json::Value` costs a dozen allocations an event.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum CommittedAnswer<'a> {
+    One(Stored<'a>),
+    Many { results: Vec<Stored<'a>> },
 }
 
 pub async fn post_events(
@@ -102,7 +119,7 @@ async fn committed(
         Err(_) => return Err(no_answer(shared, stream)),
     };
     count(stream, "committed", placed.len());
-    Ok(Json(results(&stream.ingest.topic, &placed, one_object)).into_response())
+    Ok(Json(committed_answer(&stream.ingest.topic, &placed, one_object)).into_response())
 }
 
 fn entry(shared: &Shared, body: Bytes, events: Events, waiter: Waiter, producer: Option<Producer>) -> Entry {
@@ -110,11 +127,11 @@ fn entry(shared: &Shared, body: Bytes, events: Events, waiter: Waiter, producer:
     Entry { body, keys: events.keys, events: events.spans, received_ms, waiter, producer }
 }
 
-fn results(topic: &str, placed: &[Placed], one_object: bool) -> serde_json::Value {
-    let result = |place: &Placed| json!({ "topic": topic, "partition": place.partition, "offset": place.offset });
+fn committed_answer<'a>(topic: &'a str, placed: &[Placed], one_object: bool) -> CommittedAnswer<'a> {
+    let stored = |place: &Placed| Stored { topic, partition: place.partition, offset: place.offset };
     match placed {
-        [place] if one_object => result(place),
-        _ => json!({ "results": placed.iter().map(result).collect::<Vec<_>>() }),
+        [place] if one_object => CommittedAnswer::One(stored(place)),
+        _ => CommittedAnswer::Many { results: placed.iter().map(stored).collect() },
     }
 }
 
