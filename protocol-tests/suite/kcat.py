@@ -38,12 +38,13 @@ class KcatClient:
             part = records[start:start + block]
             headers = [arg for name, value in part[0].headers for arg in ("-H", f"{name}={value}")]
             lines = "".join(f"{r.key}\t{r.value}\n" for r in part)
-            self._kcat(target, "-P", "-t", topic, "-K", "\t", "-z", codec, "-X", f"enable.idempotence={str(idempotent).lower()}",
-                       "-X", "max.in.flight=1", *headers, stdin=lines)
+            self._kcat(target, "-P", "-t", topic, "-K", "\t", "-z", codec, "-X", "max.in.flight=1",
+                       "-X", f"enable.idempotence={str(idempotent).lower()}", *headers, stdin=lines)
         return len(records)
 
     def member(self, target, topic, group, count):
-        return KcatMember(["kcat", "-b", target.bootstrap, "-u", "-c", count, "-f", FORMAT, *GROUP_OPTIONS, "-G", group, topic], topic)
+        return KcatMember(["kcat", "-b", target.bootstrap, "-u", "-c", count, "-f", FORMAT, *GROUP_OPTIONS,
+                           "-G", group, topic], topic)
 
     def times(self, target, topic, partitions, timestamps):
         found = {}

@@ -17,7 +17,8 @@ class Subscriber:
         command = {
             "paho-mqtt": [sys.executable, places.helpers / "python" / "paho_subscriber.py", host, port, topic_filter],
             "mqtt.js over WebSocket": ["node", places.node / "mqttjs.js", broker.mqtt_ws, topic_filter],
-            "mosquitto_sub": ["stdbuf", "-oL", "mosquitto_sub", "-d", "-V", "mqttv311", "-h", host, "-p", port, "-t", topic_filter, "-F", FORMAT],
+            "mosquitto_sub": ["stdbuf", "-oL", "mosquitto_sub", "-d", "-V", "mqttv311", "-h", host, "-p", port,
+                              "-t", topic_filter, "-F", FORMAT],
         }[name]
         self._parse = parse_mosquitto_sub if name == "mosquitto_sub" else json.loads
         self._child = process.Child(command)

@@ -47,7 +47,8 @@ def columns(lines, key):
 
 def test_topics_describe_and_list(tools, topic):
     described = tools("topics", "--describe", "--topic", topic)
-    assert re.search(rf"Topic: {topic}\s+TopicId: [\w-]{{22}}\s+PartitionCount: {PARTITIONS}\s+ReplicationFactor: 1", described[0])
+    first_line = rf"Topic: {topic}\s+TopicId: [\w-]{{22}}\s+PartitionCount: {PARTITIONS}\s+ReplicationFactor: 1"
+    assert re.search(first_line, described[0]), described[0]
     node = re.search(r"Leader: (\d+)", described[1]).group(1)
     for partition, line in enumerate(described[1:]):
         assert re.search(rf"Partition: {partition}\s+Leader: {node}\s+Replicas: {node}\s+Isr: {node}", line), line

@@ -3,6 +3,8 @@
 The same subscribers hear mosquitto first: a subscriber that fails there is found to be wrong.
 """
 import json
+import os
+import shutil
 import time
 import urllib.request
 import uuid
@@ -31,7 +33,9 @@ def mosquitto(tmp_path_factory):
     config = tmp_path_factory.mktemp("mosquitto") / "mosquitto.conf"
     config.write_text(f"allow_anonymous true\npersistence false\nlistener {tcp} 127.0.0.1\n"
                       f"listener {ws} 127.0.0.1\nprotocol websockets\n", encoding="utf-8")
-    child = process.Child(["/usr/sbin/mosquitto", "-c", config])
+    # Debian keeps it in a folder that only root's PATH names.
+    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    child = process.Child([program, "-c", config])
     yield SimpleNamespace(mqtt=f"127.0.0.1:{tcp}", mqtt_ws=f"ws://127.0.0.1:{ws}/mqtt")
     child.end()
 

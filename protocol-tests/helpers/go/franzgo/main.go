@@ -18,7 +18,9 @@ type client struct{}
 func main() { contract.Run(client{}) }
 
 func connect(a contract.Args, options ...kgo.Opt) (*kgo.Client, error) {
-	options = append(options, kgo.SeedBrokers(a.Bootstrap), kgo.FetchMaxWait(contract.MaxWait))
+	// After a lost connection it asks for metadata again before it retries, by default not before 5 s.
+	options = append(options, kgo.SeedBrokers(a.Bootstrap), kgo.FetchMaxWait(contract.MaxWait),
+		kgo.MetadataMinAge(contract.MaxWait))
 	if a.Via != "" {
 		options = append(options, kgo.Dialer(func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, a.Via)
