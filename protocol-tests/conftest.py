@@ -155,6 +155,8 @@ def ending():
 
 
 def pytest_terminal_summary(terminalreporter, config):
+    if MATRIX.empty():
+        return
     table = MATRIX.markdown(targets_of(config))
     terminalreporter.section("matrix")
     terminalreporter.write(table)

@@ -20,6 +20,9 @@ class Matrix:
         yield
         outcome["ok"] = True
 
+    def empty(self):
+        return not self._cells
+
     def unsupported(self, client, feature, why):
         self.notes[client, feature] = why
 
