@@ -8,11 +8,9 @@ mod checkpoint;
 mod compression;
 mod error;
 pub mod file_system;
-mod header_walk;
-mod index_file;
+mod index;
 mod leader_epochs;
 mod log;
-mod offset_index;
 mod partition_metadata;
 mod producer_state;
 pub mod record_batch;
@@ -21,7 +19,6 @@ mod segment;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;
-mod time_index;
 
 pub use error::StorageError;
 pub use log::{

@@ -114,8 +114,7 @@ impl Log {
     pub(super) fn roll(&mut self, now_ms: i64) -> Result<(), StorageError> {
         self.flush()?;
         self.active.seal()?;
-        let interval = self.config.index_interval_bytes;
-        let next = Segment::create(self.file_system.clone(), &self.dir, self.log_end_offset, interval)?;
+        let next = Segment::create(self.segment_files(self.log_end_offset), self.config.index_interval_bytes)?;
         self.directory_synced = false;
         self.sealed.push(std::mem::replace(&mut self.active, next));
         self.active_since_ms = now_ms;

@@ -28,7 +28,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn active_file(log: &Log) -> PathBuf {
-    log.dir.join(file_name(log.active.base_offset(), "log"))
+    log.dir.join(FileKind::Log.name(log.active.base_offset()))
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn zeros_and_garbage_behind_the_end_are_cut_off() {
 fn damage_with_whole_batches_behind_it_is_an_error_that_says_where() {
     let dir = temporary_dir();
     let log = sample(dir.path());
-    let (active, sealed) = (active_file(&log), log.dir.join(file_name(log.sealed[1].base_offset(), "log")));
+    let (active, sealed) = (active_file(&log), log.dir.join(FileKind::Log.name(log.sealed[1].base_offset())));
     drop(log);
     fs::remove_file(dir.path().join(checkpoint::FILE_NAME)).unwrap();
     for path in [active, sealed] {

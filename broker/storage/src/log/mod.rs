@@ -29,7 +29,7 @@ use crate::{
     leader_epochs::{self, LeaderEpochs},
     producer_state::ProducerStates,
     recovery,
-    segment::{Segment, file_name},
+    segment::{FileKind, Segment, SegmentFiles},
 };
 use read::{OpenSegments, ReadCursors};
 use std::{
@@ -59,7 +59,7 @@ pub struct Recovered {
 #[derive(Debug)]
 pub struct Log {
     file_system: Arc<dyn FileSystem>,
-    dir: PathBuf,
+    dir: Arc<Path>,
     config: LogConfig,
     log_start_offset: i64,
     log_end_offset: i64,
@@ -92,10 +92,11 @@ impl Log {
         config: LogConfig,
         now_ms: i64,
     ) -> Result<(Log, Recovered), StorageError> {
-        let found = recovery::open(file_system.clone(), dir, &config, now_ms)?;
+        let dir: Arc<Path> = dir.into();
+        let found = recovery::open(file_system.clone(), &dir, &config, now_ms)?;
         let log = Log {
             file_system,
-            dir: dir.into(),
+            dir,
             config,
             log_start_offset: found.log_start_offset,
             log_end_offset: found.log_end_offset,
@@ -193,8 +194,12 @@ impl Log {
         }
     }
 
+    fn segment_files(&self, base_offset: i64) -> SegmentFiles {
+        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset }
+    }
+
     fn snapshot_path(&self, offset: i64) -> PathBuf {
-        self.dir.join(file_name(offset, "snapshot"))
+        self.dir.join(FileKind::Snapshot.name(offset))
     }
 
     fn write_leader_epochs(&self) -> Result<(), StorageError> {
@@ -205,7 +210,7 @@ impl Log {
     fn check_online(&self) -> Result<(), StorageError> {
         match &self.offline {
             None => Ok(()),
-            Some(reason) => Err(StorageError::Offline { path: self.dir.clone(), reason: reason.clone() }),
+            Some(reason) => Err(StorageError::Offline { path: self.dir.to_path_buf(), reason: reason.clone() }),
         }
     }
 
@@ -219,7 +224,7 @@ impl Log {
     /// The directory is renamed first (to `NAME.<random>-delete`), so that a new log of the same name can be made at once and a crash
     /// in between leaves no half log under the old name.
     pub fn delete(self) -> Result<(), StorageError> {
-        let mut doomed = self.dir.clone().into_os_string();
+        let mut doomed = self.dir.as_os_str().to_owned();
         doomed.push(format!(".{}{DELETE_SUFFIX}", uuid::Uuid::new_v4().simple()));
         let doomed = PathBuf::from(doomed);
         self.file_system.rename(&self.dir, &doomed).map_err(io_error("rename", &self.dir))?;

@@ -13,7 +13,7 @@ use crate::{
     leader_epochs::{self, LeaderEpochs},
     producer_state::{MAX_SNAPSHOT_BYTES, ProducerStates},
     record_batch::BatchHeader,
-    segment::{Segment, file_name, parse_file_name},
+    segment::{DELETED_FILE_SUFFIX, FileKind, Segment, SegmentFiles},
 };
 use scan::{Damage, scan};
 use std::{path::Path, sync::Arc};
@@ -32,7 +32,7 @@ pub(crate) struct Opened {
 
 struct Recovery<'a> {
     file_system: Arc<dyn FileSystem>,
-    dir: &'a Path,
+    dir: &'a Arc<Path>,
     config: &'a LogConfig,
     now_ms: i64,
     names: Vec<String>,
@@ -47,13 +47,13 @@ struct Recovery<'a> {
 
 pub(crate) fn open(
     file_system: Arc<dyn FileSystem>,
-    dir: &Path,
+    dir: &Arc<Path>,
     config: &LogConfig,
     now_ms: i64,
 ) -> Result<Opened, StorageError> {
     file_system.create_dir_all(dir).map_err(io_error("create", dir))?;
     let names = file_system.list_dir(dir).map_err(io_error("list", dir))?;
-    let mut bases: Vec<i64> = names.iter().filter_map(|name| parse_file_name(name, "log")).collect();
+    let mut bases: Vec<i64> = names.iter().filter_map(|name| FileKind::Log.parse(name)).collect();
     bases.sort_unstable();
     let mut recovery = Recovery {
         file_system,
@@ -77,11 +77,12 @@ pub(crate) fn open(
 }
 
 impl Recovery<'_> {
-    /// Removes half-written replacements and side files of segments that are gone.
+    /// Removes half-written replacements, and files of segments that are gone or were about to go.
     fn sweep(&self) -> Result<(), StorageError> {
         for name in &self.names {
-            let side = ["index", "timeindex", "txnindex"].iter().find_map(|extension| parse_file_name(name, extension));
-            if name.ends_with(TEMPORARY_SUFFIX) || side.is_some_and(|base| !self.bases.contains(&base)) {
+            let half = name.ends_with(TEMPORARY_SUFFIX) || name.ends_with(DELETED_FILE_SUFFIX);
+            let side = FileKind::SIDE.iter().find_map(|kind| kind.parse(name));
+            if half || side.is_some_and(|base| self.bases.binary_search(&base).is_err()) {
                 remove_if_there(&*self.file_system, &self.dir.join(name))?;
             }
         }
@@ -124,9 +125,7 @@ impl Recovery<'_> {
             self.segments.push(segment);
         }
         self.segments.push(Segment::resumed(
-            self.file_system.clone(),
-            self.dir,
-            checkpoint.segment,
+            self.files(checkpoint.segment),
             self.config.index_interval_bytes,
             checkpoint.position,
             checkpoint.indexes,
@@ -160,7 +159,7 @@ impl Recovery<'_> {
         if checkpoint.producers == 0 {
             return Ok(());
         }
-        let path = self.dir.join(file_name(checkpoint.next_offset, "snapshot"));
+        let path = self.dir.join(FileKind::Snapshot.name(checkpoint.next_offset));
         let content = match read_small(&*self.file_system, &path, MAX_SNAPSHOT_BYTES) {
             Err(StorageError::Corrupt { .. }) => None,
             content => content?,
@@ -279,7 +278,7 @@ impl Recovery<'_> {
     /// Snapshots of offsets that do not exist (any more).
     fn drop_snapshots_beyond(&self) -> Result<(), StorageError> {
         for name in &self.names {
-            if parse_file_name(name, "snapshot").is_some_and(|offset| offset > self.next_offset) {
+            if FileKind::Snapshot.parse(name).is_some_and(|offset| offset > self.next_offset) {
                 remove_if_there(&*self.file_system, &self.dir.join(name))?;
             }
         }
@@ -291,11 +290,15 @@ impl Recovery<'_> {
     }
 
     fn trusted(&self, base: i64) -> Result<Segment, StorageError> {
-        Segment::sealed(self.file_system.clone(), self.dir, base, self.config.index_interval_bytes)
+        Segment::sealed(self.files(base), self.config.index_interval_bytes)
     }
 
     fn fresh(&self, base: i64) -> Result<Segment, StorageError> {
-        Segment::create(self.file_system.clone(), self.dir, base, self.config.index_interval_bytes)
+        Segment::create(self.files(base), self.config.index_interval_bytes)
+    }
+
+    fn files(&self, base_offset: i64) -> SegmentFiles {
+        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Walking the batch headers of a segment, without reading the records more than the read-ahead brings along.
 
+use super::{Located, Segment};
 use crate::{
     StorageError,
     file_system::{OpenFile, bytes, read_exact_at},
     record_batch::{BatchHeader, HEADER_LENGTH},
-    segment::{Located, Segment},
 };
 
 /// One read brings the headers of many small batches; of big ones a page.

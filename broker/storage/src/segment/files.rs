@@ -1,0 +1,121 @@
+//! The files of one segment: their names, and the one list of them for everything that renames or removes a segment.
+//!
+//! All bear the segment's base offset in 20 digits. The `.log` decides whether the segment exists: it goes first when a
+//! segment is removed, and comes last when one is put in place; side files without one are swept away at the next open.
+
+use crate::{
+    StorageError,
+    file_system::{FileSystem, OpenFile, io_error, remove_if_there, suffixed},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What the files of a segment that is to be removed end with, as in Kafka; swept away at open.
+pub(crate) const DELETED_FILE_SUFFIX: &str = ".deleted";
+
+/// One of a segment's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum FileKind {
+    /// The record batches.
+    Log,
+    OffsetIndex,
+    TimeIndex,
+    TransactionIndex,
+    /// Producers known at the segment's base offset.
+    Snapshot,
+}
+
+impl FileKind {
+    /// Every file that a segment may have, the `.log` in front.
+    pub const ALL: [Self; 5] = [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::TransactionIndex, Self::Snapshot];
+    /// Those that only help to read the `.log`, and mean nothing without it.
+    pub const SIDE: [Self; 3] = [Self::OffsetIndex, Self::TimeIndex, Self::TransactionIndex];
+
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::OffsetIndex => "index",
+            Self::TimeIndex => "timeindex",
+            Self::TransactionIndex => "txnindex",
+            Self::Snapshot => "snapshot",
+        }
+    }
+
+    /// `00000000000000000042.log`
+    pub fn name(self, base_offset: i64) -> String {
+        format!("{base_offset:020}.{}", self.extension())
+    }
+
+    /// The base offset, if `name` is that of a file of this kind.
+    pub fn parse(self, name: &str) -> Option<i64> {
+        let digits = name.strip_suffix(self.extension())?.strip_suffix('.')?;
+        (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    }
+
+    /// Kind and base offset of a file, by its name.
+    #[allow(dead_code)] // for `tifo log check`
+    pub fn of(name: &str) -> Option<(Self, i64)> {
+        Self::ALL.into_iter().find_map(|kind| Some((kind, kind.parse(name)?)))
+    }
+}
+
+/// Where the files of one segment are.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentFiles {
+    pub file_system: Arc<dyn FileSystem>,
+    pub dir: Arc<Path>,
+    pub base_offset: i64,
+}
+
+impl SegmentFiles {
+    pub fn path(&self, kind: FileKind) -> PathBuf {
+        self.dir.join(kind.name(self.base_offset))
+    }
+
+    pub fn open(&self, kind: FileKind, create: bool) -> Result<OpenFile, StorageError> {
+        let path = self.path(kind);
+        self.file_system.open(&path, create).map_err(io_error("open", &path))
+    }
+
+    /// None if it does not exist.
+    pub fn open_if_there(&self, kind: FileKind) -> Result<Option<OpenFile>, StorageError> {
+        let path = self.path(kind);
+        match self.file_system.open(&path, false) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("open", &path)(error)),
+        }
+    }
+
+    /// Renames every file that is there from its name with suffix `from` to the one with `to` (`""`: its plain name).
+    #[allow(dead_code)] // for retention and compaction
+    pub fn rename_all(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        for kind in self.order(to.is_empty()) {
+            let plain = self.path(kind);
+            match self.file_system.rename(&suffixed(&plain, from), &suffixed(&plain, to)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("rename", &plain)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every file that is there and bears this suffix (`""`: its plain name).
+    #[allow(dead_code)] // for retention and compaction
+    pub fn remove_all(&self, suffix: &str) -> Result<(), StorageError> {
+        let paths = FileKind::ALL.into_iter().map(|kind| suffixed(&self.path(kind), suffix));
+        paths.into_iter().try_for_each(|path| remove_if_there(&*self.file_system, &path))
+    }
+
+    /// The `.log` last if the segment comes into being, else first.
+    fn order(&self, comes: bool) -> [FileKind; 5] {
+        let mut kinds = FileKind::ALL;
+        if comes {
+            kinds.reverse();
+        }
+        kinds
+    }
+}
