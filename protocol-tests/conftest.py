@@ -14,6 +14,7 @@ from suite.observer import Observer
 from suite.targets import Kafka, Tifo
 
 HERE = Path(__file__).parent
+TIFO_ONLY = ("pipeline", "durability")  # folders of what only Tifo has
 MATRIX = Matrix()
 
 
@@ -55,7 +56,7 @@ def pytest_generate_tests(metafunc):
 
 def pytest_collection_modifyitems(config, items):
     if "tifo" not in targets_of(config):
-        gone = [item for item in items if item.get_closest_marker("tifo_only") or item.path.parent.name == "pipeline"]
+        gone = [item for item in items if item.get_closest_marker("tifo_only") or item.path.parent.name in TIFO_ONLY]
         config.hook.pytest_deselected(items=gone)
         items[:] = [item for item in items if item not in gone]
 

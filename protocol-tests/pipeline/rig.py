@@ -26,7 +26,7 @@ class Tifo:
     def start(self):
         command = [self.binary, "serve", "--data-dir", self.data_dir]
         for part in ("kafka", "http", "mqtt"):
-            command += [f"--{part}", self.ready[part] if self.ready else "0"]
+            command += [f"--{part}", (self.ready or {}).get(part, "0")]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command + self.flags, stdout=subprocess.PIPE, stderr=log)
         line = read_line(self.process, START_SECONDS)
