@@ -88,8 +88,7 @@ class Run:
         self.load.await_acknowledgements(more)
         self.restart()
         total = sum(self.load.acknowledged().values())
-        self.say(f"{time.monotonic() - self.began:6.1f} s: kill {number + 1} after {more} more, {total} acknowledged, "
-                 f"ready again in {self.restarts_ms[-1]:.0f} ms")
+        self.tell(f"kill {number + 1} after {more} more, {total} acknowledged, ready again in {self.restarts_ms[-1]:.0f} ms")
 
     def restart(self):
         self.tifo.kill()
@@ -101,11 +100,17 @@ class Run:
         """One more kill, when everything has been answered, then the reading."""
         self.load.await_acknowledgements(1)
         ledger = self.load.stop()
+        self.tell("the producers have ended")
         self.restart()
         seen = self.along.stop()
+        self.tell("the reader has ended")
         topics = {name: (topic.partitions, topic.cleanup()) for name, topic in self.topics.items()}
         partitions = reader.read_back(self.bootstrap, ledger, topics, seen, KEYS)
+        self.tell("everything is read back")
         return Outcome(self.seed, self.cycles + 1, partitions, ledger, self.along.findings, self.restarts_ms)
+
+    def tell(self, what):
+        self.say(f"{time.monotonic() - self.began:6.1f} s: {what}")
 
 
 def create(bootstrap, topics):

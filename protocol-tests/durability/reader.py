@@ -7,6 +7,7 @@ from collections import defaultdict
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from durability.verdict import Partition
+from suite.process import Deadline
 
 BATCH = 2000
 POLL_S = 0.2
@@ -71,10 +72,11 @@ def read_back(bootstrap, ledger, topics, seen, keys):
 
 def read_until(consumer, partitions, ends):
     consumer.assign([TopicPartition(*place, partition.start) for place, partition in partitions.items()])
-    left = dict(partitions)
+    left, silence = dict(partitions), Deadline(SILENCE_S)
     while left:
-        messages = consumer.consume(BATCH, SILENCE_S)
-        assert messages, f"nothing more came of {({place: (left[place].next_offset, ends[place]) for place in left})}"
+        messages = consumer.consume(BATCH, POLL_S)
+        silence = Deadline(SILENCE_S) if messages else silence
+        assert not silence.passed(), f"nothing more came of {({place: (left[place].next_offset, ends[place]) for place in left})}"
         for message in messages:
             assert message.error() is None, f"{message.topic()}-{message.partition()}: {message.error()}"
             place = message.topic(), message.partition()

@@ -85,7 +85,7 @@ class Partition:
         first = copies[number] == 0
         copies[number] = min(copies[number] + 1, 255)
         if not first:
-            self._found("duplicated", f"offset {offset}: {message} again")
+            self.counts["duplicated"] += 1
         elif number < self.highest.get(stream, -1):
             self._found("reordered", f"offset {offset}: {message} behind {self.highest[stream]}")
         self.highest[stream] = max(number, self.highest.get(stream, -1))
