@@ -9,6 +9,7 @@ use crate::{
     config::{BrokerConfig, ConfigError},
     groups::Groups,
     network::{connection::Shared, listener},
+    open_files,
     services::Services,
 };
 use std::{
@@ -53,6 +54,7 @@ impl Broker {
     /// Opens the data and answers on the port when this returns.
     pub async fn start(config: BrokerConfig, clock: Clock) -> Result<Self, BrokerError> {
         config.check()?;
+        open_files::share_out(config.log_max_open_files);
         let advertised = config.advertised_listeners.as_deref().map(advertised).transpose()?;
         let listener = listen(&config.listeners).await?;
         let bound = listener.local_addr().map_err(|source| listen_error(&config.listeners, source))?;

@@ -37,6 +37,9 @@ pub struct BrokerConfig {
     /// Most bytes that one fetch response carries.
     #[serde(rename = "fetch.max.bytes")]
     pub fetch_max_bytes: usize,
+    /// Tifo's own: most segment files that are open at a time; unset: half of what the operating system lets the process open.
+    #[serde(rename = "log.max.open.files", skip_serializing_if = "Option::is_none")]
+    pub log_max_open_files: Option<usize>,
     /// Kafka's other settings by name: defaults of topic settings (`log.retention.ms`, …) and what other parts read.
     #[serde(flatten, deserialize_with = "scalars")]
     pub settings: Settings,
@@ -57,6 +60,7 @@ impl Default for BrokerConfig {
             max_connections: 2_147_483_647,
             connections_max_idle_ms: 600_000,
             fetch_max_bytes: 55 << 20,
+            log_max_open_files: None,
             settings: Settings::new(),
         }
     }
@@ -87,6 +91,9 @@ impl BrokerConfig {
         }
         if self.connections_max_idle_ms == 0 {
             return illegal("connections.max.idle.ms", "must be at least 1");
+        }
+        if self.log_max_open_files == Some(0) {
+            return illegal("log.max.open.files", "must be at least 1");
         }
         self.group_settings()?;
         self.settings.iter().try_for_each(|(name, value)| check_other(name, value))
@@ -195,6 +202,7 @@ fn nearest(wrong: &str) -> String {
         "max.connections",
         "connections.max.idle.ms",
         "fetch.max.bytes",
+        "log.max.open.files",
     ];
     let inherited = TOPIC_SETTINGS.iter().flat_map(|setting| setting.inherits.iter().map(|(name, _)| *name));
     let known = typed.into_iter().chain(inherited).chain(OTHER_SETTINGS.iter().copied());

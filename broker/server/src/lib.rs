@@ -15,6 +15,7 @@ mod errors;
 mod groups;
 mod local_client;
 mod network;
+mod open_files;
 mod partition;
 mod services;
 

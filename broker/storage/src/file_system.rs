@@ -3,7 +3,7 @@
 //! The operations are the few that a log needs, no more. The only byte that does not pass here is one that a
 //! [`crate::LogSlice`] takes (or the kernel, by sendfile) from its open file.
 
-use crate::StorageError;
+use crate::{StorageError, open_files::give_some_back};
 use std::{
     fs::File,
     io::{self, IoSlice, Write},
@@ -105,6 +105,21 @@ fn positioned_read(file: &File, buffer: &mut [u8], position: u64) -> io::Result<
     std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }
 
+/// Opens through the seam. When the process has no descriptor left, segment files that nobody uses are closed for it.
+pub(crate) fn open(file_system: &dyn FileSystem, path: &Path, create: bool) -> io::Result<OpenFile> {
+    match file_system.open(path, create) {
+        Err(error) if is_out_of_descriptors(&error) && give_some_back() => file_system.open(path, create),
+        opened => opened,
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    /// Of the system, and of the process (the same numbers on every Unix).
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
 /// Fills `buffer` from `position`; an early end is an error.
 pub(crate) fn read_exact_from(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
     read_fully(buffer, position, |rest, at| positioned_read(file, rest, at))
@@ -139,7 +154,7 @@ pub(crate) fn read_small(
     path: &Path,
     limit: u64,
 ) -> Result<Option<Vec<u8>>, StorageError> {
-    let file = match file_system.open(path, false) {
+    let file = match open(file_system, path, false) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("open", path)(error)),
@@ -166,7 +181,7 @@ pub(crate) fn write_unsynced(file_system: &dyn FileSystem, path: &Path, content:
 
 fn replace(file_system: &dyn FileSystem, path: &Path, content: &[u8], sync: bool) -> Result<(), StorageError> {
     let temporary = suffixed(path, TEMPORARY_SUFFIX);
-    let file = file_system.open(&temporary, true).map_err(io_error("create", &temporary))?;
+    let file = open(file_system, &temporary, true).map_err(io_error("create", &temporary))?;
     file_system.truncate(&file, 0).map_err(io_error("truncate", &temporary))?;
     append_all(file_system, &file, content)?;
     if sync {

@@ -11,6 +11,7 @@ pub mod file_system;
 mod index;
 mod leader_epochs;
 mod log;
+mod open_files;
 mod partition_metadata;
 mod producer_state;
 pub mod record_batch;
@@ -25,6 +26,7 @@ pub use log::{
     AppendError, Appended, DELETE_SUFFIX, Log, LogConfig, LogSlice, Origin, Recovered, TimestampAndOffset,
     remove_deleted,
 };
+pub use open_files::{limit_open_files, open_file_count};
 pub use partition_metadata::{
     read_partition_metadata, topic_id_from_string, topic_id_to_string, write_partition_metadata,
 };

@@ -159,3 +159,17 @@ fn a_failed_read_is_an_error_and_no_more() {
     file_system.heal();
     assert_eq!(all_records(&log).len(), 160);
 }
+
+#[test]
+fn without_descriptors_idle_files_are_closed() {
+    const EMFILE: i32 = 24;
+    let (dir, file_system) = (temporary_dir(), Arc::new(TestFileSystem::default()));
+    let mut log = open_on(&file_system, dir.path(), small_segments());
+    for _ in 0..40 {
+        append(&mut log, &batch(Compression::None, &[NOW_MS; 4]));
+    }
+    all_records(&log);
+    log.sealed[0].release();
+    file_system.fail("open", 0, Fault::Error(EMFILE));
+    assert_eq!(all_records(&log).len(), 160);
+}

@@ -31,7 +31,7 @@ use crate::{
     recovery,
     segment::{FileKind, Segment, SegmentFiles},
 };
-use read::{OpenSegments, ReadCursors};
+use read::ReadCursors;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -72,7 +72,6 @@ pub struct Log {
     producers: ProducerStates,
     producers_checked_ms: i64,
     cursors: ReadCursors,
-    open_segments: OpenSegments,
     /// Offset of the snapshot that belongs to the last checkpoint.
     snapshot_offset: Option<i64>,
     /// The directory's own entries are on stable storage.
@@ -107,7 +106,6 @@ impl Log {
             producers: found.producers,
             producers_checked_ms: now_ms,
             cursors: ReadCursors::default(),
-            open_segments: OpenSegments::default(),
             snapshot_offset: found.snapshot_offset,
             directory_synced: false,
             dirty: found.recovered.scanned_bytes > 0 || found.recovered.truncated_bytes > 0,

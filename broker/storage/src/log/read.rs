@@ -8,16 +8,10 @@ use crate::{
     file_system::bytes,
     segment::{Located, Segment},
 };
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
 /// Ends of reads that are remembered; more concurrent readers than that look up in the index.
 const CURSORS: usize = 16;
-
-/// Sealed segments whose files stay open for readers; a further one closes the one that was opened first.
-const OPEN_SEALED_SEGMENTS: usize = 4;
 
 /// A batch with this base offset begins at this position of this segment, or will.
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +25,6 @@ struct Cursor {
 #[derive(Debug, Default)]
 pub(super) struct ReadCursors {
     ring: Mutex<(usize, [Option<Cursor>; CURSORS])>,
-}
-
-/// Base offsets of the sealed segments that are open, the one opened first in front.
-#[derive(Debug, Default)]
-pub(super) struct OpenSegments {
-    queue: Mutex<VecDeque<i64>>,
 }
 
 /// What a slice covers, within one segment.
@@ -67,7 +55,6 @@ impl Log {
         if let Some(next_offset) = range.next_offset {
             self.cursors.remember(Cursor { offset: next_offset, segment: segment.base_offset(), position: range.end });
         }
-        self.keep_open(segment);
         let file = segment.file()?;
         Ok(Some(LogSlice {
             file: file.file,
@@ -76,19 +63,6 @@ impl Log {
             length: usize::try_from(range.end - range.start).unwrap_or(usize::MAX),
             base_offset: range.base_offset,
         }))
-    }
-
-    /// Bounds the open files: a sealed segment that is read pushes out another. (Slices keep theirs open.)
-    pub(super) fn keep_open(&self, segment: &Segment) {
-        if segment.base_offset() == self.active.base_offset() {
-            return;
-        }
-        let Some(pushed_out) = self.open_segments.push(segment.base_offset()) else { return };
-        if let Ok(at) = self.sealed.binary_search_by_key(&pushed_out, Segment::base_offset)
-            && let Some(segment) = self.sealed.get(at)
-        {
-            segment.release();
-        }
     }
 
     /// All segments, oldest first.
@@ -167,18 +141,6 @@ impl Log {
             Some(_) => None,
             None => Some((segment.size(), None)),
         })
-    }
-}
-
-impl OpenSegments {
-    /// The segment that is to be closed for this one.
-    fn push(&self, base_offset: i64) -> Option<i64> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.contains(&base_offset) {
-            return None;
-        }
-        queue.push_back(base_offset);
-        if queue.len() > OPEN_SEALED_SEGMENTS { queue.pop_front() } else { None }
     }
 }
 

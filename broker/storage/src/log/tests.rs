@@ -199,16 +199,32 @@ fn a_segment_rolls_before_its_relative_offsets_overflow() {
 }
 
 #[test]
-fn few_sealed_segments_stay_open() {
+fn a_closed_file_is_opened_again_where_it_is_needed() {
     let dir = temporary_dir();
     let (mut log, _) = open(dir.path(), small_segments());
-    for _ in 0..200 {
-        append(&mut log, &batch(Compression::None, &[NOW_MS; 5]));
+    for round in 0..100 {
+        append(&mut log, &batch(Compression::None, &[NOW_MS + round; 5]));
+        log.segments().for_each(Segment::release);
     }
-    assert!(log.sealed.len() > 10);
-    all_records(&log);
-    log.offset_of_max_timestamp().unwrap();
-    assert!(log.sealed.iter().filter(|segment| segment.is_open()).count() <= 4);
+    assert!(log.sealed.len() > 5);
+    let before = all_records(&log);
+    log.segments().for_each(Segment::release);
+    assert_eq!(log.offset_of_max_timestamp().unwrap().unwrap().offset, 495);
+    log.flush().unwrap();
+    log.segments().for_each(Segment::release);
+    log.checkpoint().unwrap();
+    assert_eq!(all_records(&log), before);
+}
+
+#[test]
+fn a_slice_outlives_the_closing_of_its_file() {
+    let dir = temporary_dir();
+    let (mut log, _) = open(dir.path(), LogConfig::default());
+    append(&mut log, &batch(Compression::None, &[NOW_MS; 5]));
+    let slice = log.read(0, 5, 10_000, true).unwrap().unwrap();
+    log.active.release();
+    drop(log);
+    assert_eq!(slice.read().unwrap().len(), slice.length);
 }
 
 mod properties {

@@ -12,7 +12,6 @@ impl Log {
     /// The first record whose timestamp is at least `timestamp_ms`, also inside a compressed batch.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampAndOffset>, StorageError> {
         for segment in self.segments_from(self.log_start_offset) {
-            self.keep_open(segment);
             let reaches = segment.max_timestamp()?.is_some_and(|max| max.timestamp_ms >= timestamp_ms);
             if reaches && let Some(found) = self.search_segment(segment, timestamp_ms)? {
                 return Ok(Some(found));
@@ -25,7 +24,6 @@ impl Log {
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampAndOffset>, StorageError> {
         let mut highest = None;
         for segment in self.segments_from(self.log_start_offset) {
-            self.keep_open(segment);
             highest = highest.max(segment.max_timestamp()?.map(|max| max.timestamp_ms));
         }
         match highest {

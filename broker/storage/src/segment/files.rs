@@ -5,7 +5,7 @@
 
 use crate::{
     StorageError,
-    file_system::{FileSystem, OpenFile, io_error, remove_if_there, suffixed},
+    file_system::{FileSystem, OpenFile, io_error, open, remove_if_there, suffixed},
 };
 use std::{
     io,
@@ -77,13 +77,13 @@ impl SegmentFiles {
 
     pub fn open(&self, kind: FileKind, create: bool) -> Result<OpenFile, StorageError> {
         let path = self.path(kind);
-        self.file_system.open(&path, create).map_err(io_error("open", &path))
+        open(&*self.file_system, &path, create).map_err(io_error("open", &path))
     }
 
     /// None if it does not exist.
     pub fn open_if_there(&self, kind: FileKind) -> Result<Option<OpenFile>, StorageError> {
         let path = self.path(kind);
-        match self.file_system.open(&path, false) {
+        match open(&*self.file_system, &path, false) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error("open", &path)(error)),

@@ -15,6 +15,7 @@ use crate::{
     StorageError,
     file_system::{FileSystem, OpenFile, bytes, io_error},
     index::{OffsetIndex, TimeIndex},
+    open_files::CachedFile,
     record_batch::BatchHeader,
 };
 use header_walk::HeaderWalk;
@@ -48,7 +49,7 @@ pub(crate) struct Segment {
     files: Arc<SegmentFiles>,
     index_interval_bytes: u64,
     size: u64,
-    opened: Mutex<Option<OpenFile>>,
+    log: CachedFile,
     /// None: not loaded yet (sealed segments only).
     indexes: Mutex<Option<Indexes>>,
     /// Highest timestamp of the first batch, by which `segment.ms` counts; -1 while unknown.
@@ -60,7 +61,7 @@ impl Segment {
     pub fn create(files: SegmentFiles, index_interval_bytes: u32) -> Result<Self, StorageError> {
         let segment = Self::on(files, index_interval_bytes, 0);
         *lock(&segment.indexes) = Some(Indexes::empty(&segment.files));
-        *lock(&segment.opened) = Some(segment.files.open(FileKind::Log, true)?);
+        segment.log.get(|| segment.files.open(FileKind::Log, true))?;
         Ok(segment)
     }
 
@@ -93,7 +94,7 @@ impl Segment {
             files: Arc::new(files),
             index_interval_bytes: u64::from(index_interval_bytes),
             size,
-            opened: Mutex::new(None),
+            log: CachedFile::default(),
             indexes: Mutex::new(None),
             first_timestamp: -1,
         }
@@ -124,23 +125,12 @@ impl Segment {
 
     /// The `.log`.
     pub fn file(&self) -> Result<OpenFile, StorageError> {
-        let mut opened = lock(&self.opened);
-        if let Some(file) = &*opened {
-            return Ok(file.clone());
-        }
-        let file = self.files.open(FileKind::Log, false)?;
-        *opened = Some(file.clone());
-        Ok(file)
+        self.log.get(|| self.files.open(FileKind::Log, false))
     }
 
     /// Closes the file until it is needed again.
     pub fn release(&self) {
-        *lock(&self.opened) = None;
-    }
-
-    #[cfg(test)]
-    pub fn is_open(&self) -> bool {
-        lock(&self.opened).is_some()
+        self.log.release();
     }
 
     /// Whether `last_offset` can be expressed in the indexes, and they have room for one more entry.
