@@ -8,6 +8,7 @@ use crate::{
     cluster::{Cluster, Endpoint},
     config::{BrokerConfig, ConfigError},
     groups::Groups,
+    maintenance::Maintenance,
     network::{connection::Shared, listener},
     open_files,
     services::Services,
@@ -47,6 +48,7 @@ pub struct Broker {
     services: Arc<Services>,
     client: Arc<LocalClient>,
     kafka_addr: SocketAddr,
+    maintenance: Arc<Maintenance>,
     tasks: TaskTracker,
 }
 
@@ -70,11 +72,13 @@ impl Broker {
         let services = Arc::new(Services { config, clock, cluster: Arc::new(cluster), catalog, groups, shutdown });
         let tasks = TaskTracker::new();
         services.groups.start(&tasks);
+        let maintenance = Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone()));
+        tasks.spawn(maintenance.clone().run(services.shutdown.clone()));
         let shared = Arc::new(Shared { services: services.clone(), metrics: ApiMetrics::register() });
         tasks.spawn(listener::run(listener, shared, tasks.clone()));
         let kafka_addr = dialable(bound);
         tracing::info!(%kafka_addr, data_dir = %services.catalog.data_dir().display(), "broker is up; acknowledged means in the page cache");
-        Ok(Self { client: Arc::new(LocalClient::new(services.clone())), services, kafka_addr, tasks })
+        Ok(Self { client: Arc::new(LocalClient::new(services.clone())), services, kafka_addr, maintenance, tasks })
     }
 
     /// An address that a client on this machine can dial.
@@ -85,6 +89,11 @@ impl Broker {
     /// The in-process door.
     pub fn client(&self) -> Arc<LocalClient> {
         self.client.clone()
+    }
+
+    /// One round of the maintenance, here and now: for tests, which set the clock instead of waiting.
+    pub fn maintain(&self) {
+        self.maintenance.tick();
     }
 
     /// Stops accepting, answers what is in flight, closes the logs cleanly.

@@ -14,6 +14,7 @@ mod config;
 mod errors;
 mod groups;
 mod local_client;
+mod maintenance;
 mod network;
 mod open_files;
 mod partition;

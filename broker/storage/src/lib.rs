@@ -23,7 +23,7 @@ mod testing;
 
 pub use error::StorageError;
 pub use log::{
-    AppendError, Appended, DELETE_SUFFIX, Log, LogConfig, LogSlice, Origin, Recovered, TimestampAndOffset,
+    AppendError, Appended, BehindCheckpoint, DELETE_SUFFIX, Log, LogConfig, LogSlice, Origin, Recovered, TimestampAndOffset,
     remove_deleted,
 };
 pub use open_files::{limit_open_files, open_file_count};

@@ -116,6 +116,11 @@ impl Catalog {
         topic.partition(index).cloned()
     }
 
+    /// Shows every partition to `look`, which must be quick: changes wait meanwhile.
+    pub fn for_each_partition(&self, look: impl FnMut(&Arc<Partition>)) {
+        self.image.read().by_name.values().flat_map(|topic| &topic.partitions).for_each(look);
+    }
+
     /// A producer id that nobody had before, also across restarts.
     pub fn next_producer_id(&self) -> Result<i64, RequestError> {
         let mut writer = self.writer.lock();

@@ -4,8 +4,10 @@
 //! reader takes a slice under it and sends the bytes after releasing it. A fault of the storage takes this partition
 //! offline and no other. Lock order: `log`, then `waiters`.
 
+mod upkeep;
 mod waiters;
 
+pub use upkeep::{NEVER, Upkeep};
 pub use waiters::Watch;
 
 use crate::{cluster::LEADER_EPOCH, errors::RequestError};
@@ -21,6 +23,8 @@ use waiters::Waiters;
 pub struct Partition {
     pub topic: Arc<str>,
     pub index: i32,
+    /// When the maintenance looks in.
+    pub upkeep: Upkeep,
     log: Mutex<Hosted>,
     waiters: Arc<Waiters>,
 }
@@ -32,6 +36,15 @@ enum Hosted {
     Offline,
     /// The topic was deleted, or the broker stops.
     Gone,
+}
+
+/// Why the maintenance does not get at the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNow {
+    /// Somebody else is at it; maybe waiting for the disk.
+    Busy,
+    /// Offline, or gone.
+    Closed,
 }
 
 /// Where a partition begins and ends for readers.
@@ -52,7 +65,7 @@ pub struct PartitionRead {
 impl Partition {
     pub fn new(topic: Arc<str>, index: i32, log: Option<Log>) -> Self {
         let log = log.map_or(Hosted::Offline, |log| Hosted::Online(Box::new(log)));
-        Self { topic, index, log: Mutex::new(log), waiters: Arc::default() }
+        Self { topic, index, upkeep: Upkeep::default(), log: Mutex::new(log), waiters: Arc::default() }
     }
 
     /// Appends whole batches as they came; wakes who waits for them.
@@ -62,6 +75,7 @@ impl Partition {
             let appended = hosted.log()?.append(batches, origin, LEADER_EPOCH, now_ms);
             appended.map_err(|error| self.refused(&mut hosted, error))?
         };
+        self.upkeep.changed();
         self.waiters.wake_all();
         Ok(appended)
     }
@@ -106,7 +120,23 @@ impl Partition {
         self.with_log(|log| {
             log.set_config(config);
             Ok(())
-        })
+        })?;
+        self.upkeep.changed();
+        Ok(())
+    }
+
+    /// What the maintenance asks of the log, without waiting for its lock. `ask` must not wait for the disk to sync.
+    pub fn try_log<T>(&self, ask: impl FnOnce(&mut Log) -> T) -> Result<T, NotNow> {
+        match self.log.try_lock().as_deref_mut() {
+            Some(Hosted::Online(log)) => Ok(ask(log)),
+            Some(Hosted::Offline | Hosted::Gone) => Err(NotNow::Closed),
+            None => Err(NotNow::Busy),
+        }
+    }
+
+    /// Notes that all is good up to here, on stable storage.
+    pub fn checkpoint(&self) -> Result<(), RequestError> {
+        self.with_log(Log::checkpoint)
     }
 
     /// Ends the partition for good; its log's files are the caller's to remove.

@@ -3,7 +3,7 @@
 //! The body of a batch is written as it came. Only its first 16 bytes (base offset, length, leader epoch) are replaced, which
 //! no CRC covers; with `message.timestamp.type=LogAppendTime` the rest of the header too, with a new CRC.
 
-use super::{AppendError, Appended, Log, Origin, validation};
+use super::{AppendError, Appended, BehindCheckpoint, Log, Origin, validation};
 use crate::{
     StorageError,
     file_system::bytes,
@@ -146,7 +146,9 @@ impl Log {
     /// The batches are in the file: now they are part of the log.
     fn take_in(&mut self, placed: &[Placed<'_>], now_ms: i64) -> Appended {
         let base_offset = self.log_end_offset;
+        let behind = self.behind.get_or_insert(BehindCheckpoint { bytes: 0, since_ms: now_ms });
         for batch in placed {
+            behind.bytes += bytes(batch.header.size());
             self.producers.record(&batch.header, now_ms);
             self.log_end_offset = batch.header.last_offset() + 1;
         }

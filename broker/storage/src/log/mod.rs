@@ -55,6 +55,14 @@ pub struct Recovered {
     pub truncated_bytes: u64,
 }
 
+/// What was appended since the last checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BehindCheckpoint {
+    pub bytes: u64,
+    /// The broker's clock at the first of these appends, ms since the epoch.
+    pub since_ms: i64,
+}
+
 /// One partition's log.
 #[derive(Debug)]
 pub struct Log {
@@ -78,6 +86,8 @@ pub struct Log {
     directory_synced: bool,
     /// Something is behind the last checkpoint.
     dirty: bool,
+    /// Records that were appended since the last checkpoint.
+    behind: Option<BehindCheckpoint>,
     /// Why nothing may be written any more.
     offline: Option<String>,
 }
@@ -109,6 +119,8 @@ impl Log {
             snapshot_offset: found.snapshot_offset,
             directory_synced: false,
             dirty: found.recovered.scanned_bytes > 0 || found.recovered.truncated_bytes > 0,
+            behind: (found.recovered.scanned_bytes > 0)
+                .then_some(BehindCheckpoint { bytes: found.recovered.scanned_bytes, since_ms: now_ms }),
             offline: None,
         };
         Ok((log, found.recovered))
@@ -179,7 +191,13 @@ impl Log {
         write_atomically(&*self.file_system, &self.dir.join(checkpoint::FILE_NAME), checkpoint.encode().as_bytes())?;
         self.drop_snapshot_before(next_offset)?;
         self.dirty = false;
+        self.behind = None;
         Ok(())
+    }
+
+    /// What a start after a crash would have to scan; None: no records.
+    pub fn behind_checkpoint(&self) -> Option<BehindCheckpoint> {
+        self.behind
     }
 
     /// The one snapshot that counts is the last checkpoint's; those of the segments' beginnings stay, as Kafka has it.

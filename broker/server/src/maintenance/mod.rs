@@ -1,0 +1,119 @@
+//! The log manager: one tick a second over all partitions, and what is done for those that are due.
+//!
+//! A partition says itself when it wants to be looked at ([`crate::partition::Upkeep`]), so that thousands of idle ones cost the tick
+//! a load each. Those that are due go through a queue to a few workers: a disk that stalls under one partition holds
+//! one worker, the others go on. Time comes from [`Clock`] alone: a test sets the clock and calls [`Maintenance::tick`].
+//! No duty may wait for a partition's lock (who holds it may wait for the disk) nor sync a file under it.
+//!
+//! To add a duty: a file here with `run`, and its row in [`DUTIES`].
+
+mod checkpoint;
+
+use crate::{
+    catalog::Catalog,
+    clock::Clock,
+    partition::{NEVER, NotNow, Partition},
+};
+use parking_lot::Mutex;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Between two ticks.
+const TICK: Duration = Duration::from_secs(1);
+/// When a duty that could not be done because somebody else held the lock is tried again.
+const RETRY_MS: i64 = 1000;
+/// Partitions that are looked after at the same time.
+const WORKERS: usize = 4;
+
+/// Does for the partition what is due at `now_ms`; answers when it wants to be asked again
+/// ([`crate::partition::NEVER`]: after a change). Errors are logged inside.
+type Duty = fn(&Maintenance, &Arc<Partition>, i64) -> i64;
+
+/// What is done for a partition, in this order. Places are kept for: `flush` (flush.ms, lane durability), `cleaner` (offers the
+/// partition to the cleaner's own thread, lane compaction).
+const DUTIES: &[Duty] = &[checkpoint::run];
+
+/// What keeps the logs in shape.
+#[derive(Debug)]
+pub struct Maintenance {
+    catalog: Arc<Catalog>,
+    clock: Clock,
+    queue: Mutex<VecDeque<Arc<Partition>>>,
+    workers: AtomicUsize,
+}
+
+impl Maintenance {
+    pub fn new(catalog: Arc<Catalog>, clock: Clock) -> Self {
+        Self { catalog, clock, queue: Mutex::default(), workers: AtomicUsize::new(0) }
+    }
+
+    /// Ticks until the broker stops.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = tick.tick() => self.start_round(),
+            }
+        }
+    }
+
+    /// One whole round in this thread.
+    pub fn tick(&self) {
+        self.enqueue_due();
+        self.work();
+    }
+
+    /// Finds what is due and lets workers at it, without waiting for them.
+    fn start_round(self: &Arc<Self>) {
+        let queued = self.enqueue_due();
+        for _ in self.workers.load(Ordering::Acquire)..WORKERS.min(queued) {
+            let this = self.clone();
+            self.workers.fetch_add(1, Ordering::AcqRel);
+            tokio::task::spawn_blocking(move || {
+                this.work();
+                this.workers.fetch_sub(1, Ordering::AcqRel);
+            });
+        }
+    }
+
+    /// Every partition is in the queue at most once: it is claimed until it has been looked after.
+    fn enqueue_due(&self) -> usize {
+        let now_ms = self.clock.now_ms();
+        let mut queue = self.queue.lock();
+        self.catalog.for_each_partition(|partition| {
+            if partition.upkeep.claim(now_ms) {
+                queue.push_back(partition.clone());
+            }
+        });
+        queue.len()
+    }
+
+    fn work(&self) {
+        while let Some(partition) = self.next() {
+            let now_ms = self.clock.now_ms();
+            let due_ms = DUTIES.iter().map(|duty| duty(self, &partition, now_ms)).min();
+            partition.upkeep.release(due_ms.unwrap_or(NEVER));
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Partition>> {
+        self.queue.lock().pop_front()
+    }
+}
+
+/// When a duty that did not get at the log asks again.
+fn asked_again(not_now: NotNow, now_ms: i64) -> i64 {
+    match not_now {
+        NotNow::Busy => now_ms + RETRY_MS,
+        NotNow::Closed => NEVER,
+    }
+}
