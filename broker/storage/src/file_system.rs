@@ -26,6 +26,8 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     /// Opens for reading and appending; creates it if `create`.
     fn open(&self, path: &Path, create: bool) -> io::Result<OpenFile>;
     fn length(&self, file: &OpenFile) -> io::Result<u64>;
+    /// When it was last written, ms since the epoch.
+    fn modified_ms(&self, file: &OpenFile) -> io::Result<i64>;
     /// Writes at the end of the file; like writev it may write less than asked.
     fn append(&self, file: &OpenFile, slices: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Reads at `position`; like pread it may read less than asked, 0 only at the end.
@@ -59,6 +61,11 @@ impl FileSystem for RealFileSystem {
 
     fn length(&self, file: &OpenFile) -> io::Result<u64> {
         Ok(file.file.metadata()?.len())
+    }
+
+    fn modified_ms(&self, file: &OpenFile) -> io::Result<i64> {
+        let since_epoch = file.file.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH);
+        Ok(since_epoch.map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)))
     }
 
     fn append(&self, file: &OpenFile, slices: &[IoSlice<'_>]) -> io::Result<usize> {

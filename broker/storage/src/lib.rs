@@ -17,9 +17,9 @@ mod producer_state;
 pub mod record_batch;
 mod recovery;
 mod segment;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+#[allow(clippy::unwrap_used, missing_docs)]
+pub mod testing;
 
 pub use error::StorageError;
 pub use log::{

@@ -1,11 +1,12 @@
 //! A file system that fails on demand, or is cut off at any operation and says what a crash leaves behind.
 //!
 //! The live image is a real directory. Beside it, it keeps what is durable: of each file the bytes at its last sync, of each
-//! directory the names at its last sync.
+//! directory the names at its last sync. Files and directories that did not come through it are not seen.
 
-use crate::file_system::{FileSystem, OpenFile, RealFileSystem};
+use crate::file_system::{FileSystem, OpenFile, RealFileSystem, read_exact_from};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    ffi::OsString,
     io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
@@ -13,7 +14,7 @@ use std::{
 
 /// What is left after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Image {
+pub enum Image {
     /// kill -9: everything that was written.
     Killed,
     /// A power cut; names are as they were, bytes that were not synced are gone.
@@ -24,12 +25,12 @@ pub(crate) enum Image {
     PowerCutBeforeNames,
 }
 
-pub(crate) const IMAGES: [Image; 4] =
+pub const IMAGES: [Image; 4] =
     [Image::Killed, Image::PowerCut, Image::PowerCutWithZeros, Image::PowerCutBeforeNames];
 
 /// What happens at an operation.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It fails with this errno and does nothing.
     Error(i32),
     /// An append writes half and says so.
@@ -38,8 +39,8 @@ pub(crate) enum Fault {
     HalfThenError(i32),
 }
 
-pub(crate) const EIO: i32 = 5;
-pub(crate) const ENOSPC: i32 = 28;
+pub const EIO: i32 = 5;
+pub const ENOSPC: i32 = 28;
 
 #[derive(Debug, Default)]
 struct State {
@@ -49,15 +50,17 @@ struct State {
     cut_at: Option<usize>,
     /// Operation name, which of its calls from now on (0: the next), what happens, and whether it stays so.
     faults: Vec<(&'static str, usize, Fault, bool)>,
-    /// Files are told apart by a number that survives renames.
-    ids: HashMap<PathBuf, usize>,
+    /// Files and directories are told apart by a number that survives renames.
+    ids: BTreeMap<PathBuf, usize>,
+    dirs: HashSet<usize>,
     next_id: usize,
     synced_bytes: HashMap<usize, Vec<u8>>,
-    synced_names: BTreeMap<PathBuf, usize>,
+    /// Of each directory the names at its last sync.
+    synced_names: HashMap<usize, BTreeMap<OsString, usize>>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct TestFileSystem {
+pub struct TestFileSystem {
     real: RealFileSystem,
     state: Mutex<State>,
 }
@@ -86,23 +89,13 @@ impl TestFileSystem {
         self.state().changes
     }
 
-    /// Writes to `target` what a crash now leaves of `dir`.
+    /// Writes to `target` what a crash now leaves of `dir` and all below.
     pub fn leave(&self, image: Image, dir: &Path, target: &Path) {
-        std::fs::create_dir_all(target).unwrap();
         let state = self.state();
-        let names: BTreeMap<PathBuf, usize> = match image {
-            Image::PowerCutBeforeNames => state.synced_names.clone(),
-            _ => state.ids.iter().map(|(path, id)| (path.clone(), *id)).collect(),
-        };
-        for (path, id) in names.iter().filter(|(path, _)| path.starts_with(dir)) {
-            let live = std::fs::read(path).unwrap_or_default();
-            let mut content = state.synced_bytes.get(id).cloned().unwrap_or_default();
-            match image {
-                Image::Killed => content = live,
-                Image::PowerCutWithZeros if live.len() > content.len() => content.resize(live.len(), 0),
-                _ => {}
-            }
-            std::fs::write(target.join(path.file_name().unwrap()), content).unwrap();
+        std::fs::create_dir_all(target).unwrap();
+        match image {
+            Image::PowerCutBeforeNames => state.leave_synced(state.ids.get(dir).copied(), target),
+            _ => state.leave_live(image, dir, target),
         }
     }
 
@@ -172,11 +165,70 @@ impl State {
         self.ids.insert(path.into(), self.next_id);
         self.next_id
     }
+
+    fn dir_id(&mut self, path: &Path) -> usize {
+        let id = self.id(path);
+        self.dirs.insert(id);
+        id
+    }
+
+    fn children<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = (&'a PathBuf, usize)> {
+        self.ids.iter().filter(move |(path, _)| path.parent() == Some(dir)).map(|(path, id)| (path, *id))
+    }
+
+    fn leave_live(&self, image: Image, dir: &Path, target: &Path) {
+        for (path, id) in self.children(dir) {
+            let target = target.join(path.file_name().unwrap());
+            if self.dirs.contains(&id) {
+                std::fs::create_dir_all(&target).unwrap();
+                self.leave_live(image, path, &target);
+                continue;
+            }
+            let live = std::fs::read(path).unwrap_or_default();
+            let mut content = self.synced_bytes.get(&id).cloned().unwrap_or_default();
+            match image {
+                Image::Killed => content = live,
+                Image::PowerCutWithZeros if live.len() > content.len() => content.resize(live.len(), 0),
+                _ => {}
+            }
+            std::fs::write(target, content).unwrap();
+        }
+    }
+
+    fn leave_synced(&self, dir: Option<usize>, target: &Path) {
+        for (name, id) in dir.and_then(|dir| self.synced_names.get(&dir)).into_iter().flatten() {
+            let target = target.join(name);
+            if self.dirs.contains(id) {
+                std::fs::create_dir_all(&target).unwrap();
+                self.leave_synced(Some(*id), &target);
+            } else {
+                std::fs::write(target, self.synced_bytes.get(id).map_or(&[][..], Vec::as_slice)).unwrap();
+            }
+        }
+    }
+
+    /// A directory takes all below along.
+    fn rename(&mut self, from: &Path, to: &Path) {
+        let moved: Vec<_> = self.ids.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for path in moved {
+            let id = self.ids.remove(&path).unwrap();
+            let rest = path.strip_prefix(from).unwrap();
+            self.ids.insert(if rest.as_os_str().is_empty() { to.into() } else { to.join(rest) }, id);
+        }
+    }
 }
 
 impl FileSystem for TestFileSystem {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.real.create_dir_all(dir)
+        let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+        if !missing.is_empty() {
+            self.changing("create_dir")?;
+        }
+        self.real.create_dir_all(dir)?;
+        for dir in missing {
+            self.state().dir_id(dir);
+        }
+        Ok(())
     }
 
     fn list_dir(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -197,6 +249,10 @@ impl FileSystem for TestFileSystem {
 
     fn length(&self, file: &OpenFile) -> io::Result<u64> {
         self.real.length(file)
+    }
+
+    fn modified_ms(&self, file: &OpenFile) -> io::Result<i64> {
+        self.real.modified_ms(file)
     }
 
     fn append(&self, file: &OpenFile, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -222,34 +278,29 @@ impl FileSystem for TestFileSystem {
 
     fn sync_data(&self, file: &OpenFile) -> io::Result<()> {
         self.changing("sync_data")?;
-        let content = std::fs::read(&file.path)?;
+        let mut content = vec![0; usize::try_from(self.real.length(file)?).unwrap()];
+        read_exact_from(&file.file, &mut content, 0)?;
         let mut state = self.state();
-        let id = state.id(&file.path);
-        state.synced_bytes.insert(id, content);
+        // A file that was renamed or removed since it was opened is not followed.
+        if let Some(id) = state.ids.get(&*file.path).copied() {
+            state.synced_bytes.insert(id, content);
+        }
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.changing("sync_dir")?;
         let mut state = self.state();
-        state.synced_names.retain(|path, _| path.parent() != Some(dir));
-        let names: Vec<_> = state
-            .ids
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(dir))
-            .map(|(path, id)| (path.clone(), *id))
-            .collect();
-        state.synced_names.extend(names);
+        let id = state.dir_id(dir);
+        let names = state.children(dir).map(|(path, id)| (path.file_name().unwrap().to_owned(), id)).collect();
+        state.synced_names.insert(id, names);
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.changing("rename")?;
         self.real.rename(from, to)?;
-        let mut state = self.state();
-        if let Some(id) = state.ids.remove(from) {
-            state.ids.insert(to.into(), id);
-        }
+        self.state().rename(from, to);
         Ok(())
     }
 
@@ -262,6 +313,8 @@ impl FileSystem for TestFileSystem {
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         self.changing("remove_dir")?;
-        self.real.remove_dir(dir)
+        self.real.remove_dir(dir)?;
+        self.state().ids.remove(dir);
+        Ok(())
     }
 }
