@@ -25,8 +25,7 @@ pub enum Image {
     PowerCutBeforeNames,
 }
 
-pub const IMAGES: [Image; 4] =
-    [Image::Killed, Image::PowerCut, Image::PowerCutWithZeros, Image::PowerCutBeforeNames];
+pub const IMAGES: [Image; 4] = [Image::Killed, Image::PowerCut, Image::PowerCutWithZeros, Image::PowerCutBeforeNames];
 
 /// What happens at an operation.
 #[derive(Debug, Clone, Copy)]
