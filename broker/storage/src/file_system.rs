@@ -188,13 +188,19 @@ pub(crate) fn write_unsynced(file_system: &dyn FileSystem, path: &Path, content:
 
 fn replace(file_system: &dyn FileSystem, path: &Path, content: &[u8], sync: bool) -> Result<(), StorageError> {
     let temporary = suffixed(path, TEMPORARY_SUFFIX);
-    let file = open(file_system, &temporary, true).map_err(io_error("create", &temporary))?;
-    file_system.truncate(&file, 0).map_err(io_error("truncate", &temporary))?;
+    let written = write_temporary(file_system, &temporary, content, sync)
+        .and_then(|()| file_system.rename(&temporary, path).map_err(io_error("rename", &temporary)));
+    written.inspect_err(|_| {
+        // A full disk gets its bytes back; if even this fails, the next open sweeps.
+        let _ = file_system.remove_file(&temporary);
+    })
+}
+
+fn write_temporary(file_system: &dyn FileSystem, path: &Path, content: &[u8], sync: bool) -> Result<(), StorageError> {
+    let file = open(file_system, path, true).map_err(io_error("create", path))?;
+    file_system.truncate(&file, 0).map_err(io_error("truncate", path))?;
     append_all(file_system, &file, content)?;
-    if sync {
-        file_system.sync_data(&file).map_err(io_error("sync", &temporary))?;
-    }
-    file_system.rename(&temporary, path).map_err(io_error("rename", &temporary))
+    if sync { file_system.sync_data(&file).map_err(io_error("sync", path)) } else { Ok(()) }
 }
 
 /// Appends all of `content`.
@@ -232,6 +238,11 @@ pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 /// For `map_err`: names the operation and the file.
 pub(crate) fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StorageError + 'a {
     move |source| StorageError::Io { operation, path: path.into(), source }
+}
+
+/// The process or the machine has no file descriptor left: the operation did not begin, and may work later.
+pub(crate) fn is_out_of_files(error: &StorageError) -> bool {
+    matches!(error, StorageError::Io { source, .. } if is_out_of_descriptors(source))
 }
 
 /// A length in memory as a length on disk.

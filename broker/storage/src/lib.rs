@@ -23,8 +23,8 @@ pub mod testing;
 
 pub use error::StorageError;
 pub use log::{
-    AppendError, Appended, BehindCheckpoint, DELETE_SUFFIX, Log, LogConfig, LogSlice, Origin, Recovered,
-    TimestampAndOffset, remove_deleted,
+    AppendError, Appended, BehindCheckpoint, CheckpointDone, CheckpointWork, DELETE_SUFFIX, Durability, Log, LogConfig,
+    LogSlice, Origin, Recovered, SyncDone, SyncWork, TimestampAndOffset, remove_deleted,
 };
 pub use open_files::{limit_open_files, open_file_count};
 pub use partition_metadata::{

@@ -279,6 +279,7 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
         timestamp_before_max_ms: long("message.timestamp.before.max.ms", defaults.timestamp_before_max_ms),
         timestamp_after_max_ms: long("message.timestamp.after.max.ms", defaults.timestamp_after_max_ms),
         producer_id_expiration_ms: expiration.unwrap_or(defaults.producer_id_expiration_ms),
+        ..defaults
     }
 }
 

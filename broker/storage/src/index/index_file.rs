@@ -69,9 +69,14 @@ impl<E: IndexEntry<N>, const N: usize> IndexFile<E, N> {
         self.unwritten.last().or(self.last_written.as_ref()).map(|entry| E::decode(*entry))
     }
 
-    pub fn push(&mut self, entry: E) -> Result<(), StorageError> {
+    /// Entries that cannot be written out for now (no space) stay in memory: the log they belong to cannot grow then either.
+    pub fn push(&mut self, entry: E) {
         self.unwritten.push(entry.encode());
-        if self.unwritten.len() >= MAX_UNWRITTEN { self.persist() } else { Ok(()) }
+        if self.unwritten.len().is_multiple_of(MAX_UNWRITTEN)
+            && let Err(error) = self.persist()
+        {
+            tracing::warn!(%error, "index entries are kept in memory");
+        }
     }
 
     /// The last entry for which `before` holds; it must hold for a prefix of the entries. A file that is gone or shorter than
@@ -107,12 +112,6 @@ impl<E: IndexEntry<N>, const N: usize> IndexFile<E, N> {
         self.last_written = self.unwritten.last().copied().or(self.last_written);
         self.unwritten = Vec::new();
         Ok(())
-    }
-
-    /// What was persisted, to stable storage.
-    pub fn sync(&self) -> Result<(), StorageError> {
-        let file = self.file()?;
-        self.files.file_system.sync_data(&file).map_err(io_error("sync", &file.path))
     }
 
     fn file(&self) -> Result<OpenFile, StorageError> {

@@ -41,10 +41,9 @@ impl TimeIndex {
     }
 
     /// Adds the entry unless its timestamp brings nothing new.
-    pub fn push_if_newer(&mut self, entry: TimeEntry) -> Result<(), StorageError> {
-        if self.last().is_some_and(|last| last.timestamp_ms >= entry.timestamp_ms) {
-            return Ok(());
+    pub fn push_if_newer(&mut self, entry: TimeEntry) {
+        if self.last().is_none_or(|last| last.timestamp_ms < entry.timestamp_ms) {
+            self.push(entry);
         }
-        self.push(entry)
     }
 }

@@ -110,16 +110,18 @@ impl Log {
         Ok(waited > self.config.segment_ms)
     }
 
-    /// Seals the active segment, on stable storage, and begins a new one.
+    /// Seals the active segment and begins a new one. The next sync brings what was sealed to stable storage. After an error the
+    /// log is as it was, and the next append tries again.
     pub(super) fn roll(&mut self, now_ms: i64) -> Result<(), StorageError> {
-        self.flush()?;
+        self.ensure_checkpoint()?;
         self.active.seal()?;
         let next = Segment::create(self.segment_files(self.log_end_offset), self.config.index_interval_bytes)?;
-        self.directory_synced = false;
+        self.directory_changes += 1;
         self.sealed.push(std::mem::replace(&mut self.active, next));
         self.active_since_ms = now_ms;
         self.dirty = true;
-        self.checkpoint()
+        self.write_snapshot();
+        Ok(())
     }
 
     fn note_leader_epoch(&mut self, leader_epoch: i32) -> Result<(), StorageError> {

@@ -1,5 +1,14 @@
 //! The settings a log acts on.
 
+/// What "acknowledged" means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// In the operating system's page cache: survives the death of the process, not a power cut.
+    PageCache,
+    /// On stable storage; readers, too, see only what is there.
+    Fsync,
+}
+
 /// Kafka's topic settings, as far as the log acts on them. Kafka's names and units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
@@ -17,6 +26,12 @@ pub struct LogConfig {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far ahead of the broker's clock a client's timestamp may lie.
     pub timestamp_after_max_ms: i64,
+    /// `tifo.durability`, Tifo's own setting.
+    pub durability: Durability,
+    /// `flush.messages`: records after which the log is synced; the append that reaches it waits for the sync.
+    pub flush_messages: i64,
+    /// `flush.ms`: how long a record stays unsynced at most.
+    pub flush_ms: i64,
     /// `producer.id.expiration.ms`: an idempotent producer silent for so long is forgotten.
     pub producer_id_expiration_ms: i64,
 }
@@ -34,6 +49,9 @@ impl Default for LogConfig {
             max_decompressed_message_bytes: 128 << 20,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
+            durability: Durability::PageCache,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
             producer_id_expiration_ms: 24 * 3_600_000,
         }
     }

@@ -15,21 +15,44 @@ struct Promised {
 
 const ROUNDS: i32 = 20;
 
-/// Appends with rolls, leader epochs, flushes, checkpoints and a stop and start in the middle, until something fails.
-fn scenario(file_system: &Arc<TestFileSystem>, dir: &Path, promised: &mut Promised) -> Result<(), AppendError> {
+/// Appends with rolls, leader epochs, flushes, syncs and checkpoints beside appends, and a stop and start in the middle, until
+/// something fails.
+fn scenario(
+    file_system: &Arc<TestFileSystem>,
+    dir: &Path,
+    config: &LogConfig,
+    promised: &mut Promised,
+) -> Result<(), AppendError> {
     for half in 0..2 {
-        let (mut log, _) = Log::open(file_system.clone(), dir, small_segments(), NOW_MS)?;
-        for round in half * ROUNDS..(half + 1) * ROUNDS {
+        let (mut log, _) = Log::open(file_system.clone(), dir, config.clone(), NOW_MS)?;
+        let mut rounds = half * ROUNDS..(half + 1) * ROUNDS;
+        let mut next = |log: &mut Log, promised: &mut Promised| -> Result<Option<i32>, AppendError> {
+            let Some(round) = rounds.next() else { return Ok(None) };
             let appended = log.append(&round_batch(round), Origin::Client, round / 13, NOW_MS)?;
             promised.acknowledged = appended.last_offset + 1;
+            Ok(Some(round))
+        };
+        while let Some(round) = next(&mut log, promised)? {
+            if round % 3 == 2
+                && let Some(work) = log.begin_sync()?
+            {
+                next(&mut log, promised)?;
+                let done = work.run();
+                next(&mut log, promised)?;
+                log.finish_sync(done)?;
+            }
             if round % 7 == 6 {
                 log.flush()?;
-                promised.durable = promised.acknowledged;
             }
-            if round % 11 == 10 {
-                log.checkpoint()?;
-                promised.durable = promised.acknowledged;
+            if round % 11 == 10
+                && let Some(work) = log.begin_checkpoint()?
+            {
+                next(&mut log, promised)?;
+                let done = work.run();
+                log.finish_checkpoint(done)?;
             }
+            promised.durable = log.durable_offset();
+            assert!(log.high_watermark() <= promised.durable || config.durability == Durability::PageCache);
         }
         log.close()?;
         promised.durable = promised.acknowledged;
@@ -69,16 +92,19 @@ fn append_at(log: &mut Log, batch: &Bytes) -> i64 {
 
 #[test]
 fn a_crash_at_any_change_leaves_a_log_that_opens() {
-    let whole = temporary_dir();
-    let counting = Arc::new(TestFileSystem::default());
-    scenario(&counting, whole.path(), &mut Promised::default()).unwrap();
-    for cut in 0..counting.changes() {
-        let dir = temporary_dir();
-        let file_system = Arc::new(TestFileSystem::cut_at(cut));
-        let mut promised = Promised::default();
-        scenario(&file_system, dir.path(), &mut promised).unwrap_err();
-        for image in IMAGES {
-            check_image(&file_system, dir.path(), image, &promised, cut);
+    let config = small_segments();
+    for config in [LogConfig { durability: Durability::Fsync, ..config.clone() }, config] {
+        let whole = temporary_dir();
+        let counting = Arc::new(TestFileSystem::default());
+        scenario(&counting, whole.path(), &config, &mut Promised::default()).unwrap();
+        for cut in 0..counting.changes() {
+            let dir = temporary_dir();
+            let file_system = Arc::new(TestFileSystem::cut_at(cut));
+            let mut promised = Promised::default();
+            scenario(&file_system, dir.path(), &config, &mut promised).unwrap_err();
+            for image in IMAGES {
+                check_image(&file_system, dir.path(), image, &promised, cut);
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use super::*;
 use crate::{
+    checkpoint,
     record_batch::{Compression, Record},
+    segment::FileKind,
     testing::*,
 };
 use std::{collections::HashSet, fs};
@@ -93,6 +95,63 @@ fn damage_with_whole_batches_behind_it_is_an_error_that_says_where() {
         fs::write(&path, good).unwrap();
     }
     assert_eq!(all_records(&open(dir.path(), small_segments()).0).len(), 300);
+}
+
+/// The files of a sealed segment and its last batch's position; the log was never synced.
+fn sealed_file(dir: &Path) -> (PathBuf, usize, i64) {
+    let log = sample(dir);
+    let segment = &log.sealed[1];
+    let last = segment.walk(0).last().unwrap().unwrap();
+    let path = dir.join(FileKind::Log.name(segment.base_offset()));
+    (path, usize::try_from(last.position).unwrap(), last.header.base_offset)
+}
+
+#[test]
+fn a_sealed_segment_that_was_never_written_whole_ends_the_log() {
+    let original = temporary_dir();
+    let (path, last, base_offset) = sealed_file(original.path());
+    let good = fs::read(&path).unwrap();
+    let torn: [(&str, Vec<u8>, i64); 4] = [
+        ("short", good[..last + 70].to_vec(), base_offset),
+        ("short by a batch", good[..last].to_vec(), base_offset),
+        ("short within a header", good[..last + 8].to_vec(), base_offset),
+        ("zeros", [&good[..last], &vec![0; good.len() - last]].concat(), base_offset),
+    ];
+    for (how, content, end) in torn {
+        let dir = temporary_dir();
+        copy(original.path(), dir.path());
+        fs::write(dir.path().join(path.file_name().unwrap()), content).unwrap();
+        let (mut log, recovered) = open(dir.path(), small_segments());
+        assert_eq!(log.log_end_offset(), end, "{how}");
+        assert!(recovered.truncated_bytes > 4096, "{how}: {recovered:?}");
+        assert_eq!(log.sealed.len(), 1, "{how}");
+        let beyond = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let beyond = beyond.filter(|name| name.split('.').next().unwrap().parse().is_ok_and(|base: i64| base > end));
+        assert_eq!(beyond.collect::<Vec<_>>(), Vec::<String>::new(), "{how}");
+        assert_eq!(append(&mut log, &batch(Compression::None, &[NOW_MS])), end, "{how}");
+        drop(log);
+        assert_eq!(open(dir.path(), small_segments()).0.log_end_offset(), end + 1, "{how}");
+    }
+}
+
+#[test]
+fn a_damaged_batch_at_the_end_of_a_sealed_segment_is_never_cut() {
+    let original = temporary_dir();
+    let (path, last, _) = sealed_file(original.path());
+    let good = fs::read(&path).unwrap();
+    // Its length (longer, shorter), its format, its CRC, its records.
+    for flipped in [last + 10, last + 11, last + 16, last + 18, last + 80] {
+        let dir = temporary_dir();
+        copy(original.path(), dir.path());
+        let (path, mut bad) = (dir.path().join(path.file_name().unwrap()), good.clone());
+        bad[flipped] ^= 2;
+        fs::write(&path, &bad).unwrap();
+        let opened = Log::open(Arc::new(crate::file_system::RealFileSystem), dir.path(), small_segments(), NOW_MS);
+        let error = opened.unwrap_err();
+        let StorageError::Corrupt { path: told, position, .. } = &error else { panic!("{flipped}: {error}") };
+        assert_eq!((told, usize::try_from(*position).unwrap()), (&path, last), "{flipped}");
+        assert_eq!(fs::read(&path).unwrap(), bad);
+    }
 }
 
 #[test]

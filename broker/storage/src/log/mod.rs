@@ -5,31 +5,36 @@
 //! fsync, it is offline for writing until it is opened again.
 
 mod append;
+mod checkpointing;
 mod config;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod fault_tests;
 mod outcome;
 mod read;
 mod slice;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod time_search;
 mod validation;
 
-pub use config::LogConfig;
+pub use checkpointing::{CheckpointDone, CheckpointWork};
+pub use config::{Durability, LogConfig};
 pub use outcome::{AppendError, Appended, Origin};
 pub use slice::LogSlice;
+pub use sync::{SyncDone, SyncWork};
 
 use crate::{
     StorageError,
-    checkpoint::{self, Checkpoint},
-    file_system::{FileSystem, io_error, remove_if_there, write_atomically, write_unsynced},
+    file_system::{FileSystem, io_error, remove_if_there, write_unsynced},
     leader_epochs::{self, LeaderEpochs},
     producer_state::ProducerStates,
     recovery,
-    segment::{FileKind, Segment, SegmentFiles},
+    segment::{Segment, SegmentFiles},
 };
 use read::ReadCursors;
 use std::{
@@ -63,6 +68,12 @@ pub struct BehindCheckpoint {
     pub since_ms: i64,
 }
 
+impl BehindCheckpoint {
+    fn and(self, later: Option<Self>) -> Self {
+        Self { bytes: self.bytes + later.map_or(0, |later| later.bytes), ..self }
+    }
+}
+
 /// One partition's log.
 #[derive(Debug)]
 pub struct Log {
@@ -80,10 +91,16 @@ pub struct Log {
     producers: ProducerStates,
     producers_checked_ms: i64,
     cursors: ReadCursors,
+    /// Everything below is on stable storage.
+    durable_offset: i64,
+    /// What readers had seen when durability became `fsync`.
+    watermark_floor: i64,
     /// Offset of the snapshot that belongs to the last checkpoint.
     snapshot_offset: Option<i64>,
-    /// The directory's own entries are on stable storage.
-    directory_synced: bool,
+    checkpointed_segment: Option<i64>,
+    /// Counts the segments made: changes of the directory's names, and up to which they are on stable storage (0: never synced).
+    directory_changes: u64,
+    directory_synced: u64,
     /// Something is behind the last checkpoint.
     dirty: bool,
     /// Records that were appended since the last checkpoint.
@@ -103,7 +120,7 @@ impl Log {
     ) -> Result<(Log, Recovered), StorageError> {
         let dir: Arc<Path> = dir.into();
         let found = recovery::open(file_system.clone(), &dir, &config, now_ms)?;
-        let log = Log {
+        let mut log = Log {
             file_system,
             dir,
             config,
@@ -116,13 +133,20 @@ impl Log {
             producers: found.producers,
             producers_checked_ms: now_ms,
             cursors: ReadCursors::default(),
+            durable_offset: found.durable_offset,
+            watermark_floor: 0,
             snapshot_offset: found.snapshot_offset,
-            directory_synced: false,
+            checkpointed_segment: found.checkpointed_segment,
+            directory_changes: 1,
+            directory_synced: 0,
             dirty: found.recovered.scanned_bytes > 0 || found.recovered.truncated_bytes > 0,
             behind: (found.recovered.scanned_bytes > 0)
                 .then_some(BehindCheckpoint { bytes: found.recovered.scanned_bytes, since_ms: now_ms }),
             offline: None,
         };
+        if log.config.durability == Durability::Fsync {
+            log.flush()?;
+        }
         Ok((log, found.recovered))
     }
 
@@ -139,8 +163,13 @@ impl Log {
         self.active.size() + self.sealed.iter().map(Segment::size).sum::<u64>()
     }
 
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
     /// New settings; they hold from the next append on.
     pub fn set_config(&mut self, config: LogConfig) {
+        self.watermark_floor = self.high_watermark();
         self.config = config;
     }
 
@@ -149,73 +178,8 @@ impl Log {
         self.leader_epochs.end_offset_for(leader_epoch, self.log_end_offset)
     }
 
-    /// Everything to stable storage (fdatasync).
-    pub fn flush(&mut self) -> Result<(), StorageError> {
-        self.check_online()?;
-        // Sealed segments were synced when they were sealed.
-        let synced = self.active.sync().and_then(|()| self.sync_directory());
-        synced.inspect_err(|error| self.offline = Some(error.to_string()))
-    }
-
-    /// Once after a segment was made: its name, and the directory's own.
-    fn sync_directory(&mut self) -> Result<(), StorageError> {
-        if self.directory_synced {
-            return Ok(());
-        }
-        for dir in [Some(&*self.dir), self.dir.parent()].into_iter().flatten() {
-            self.file_system.sync_dir(dir).map_err(io_error("sync", dir))?;
-        }
-        self.directory_synced = true;
-        Ok(())
-    }
-
-    /// Flushes and notes that all is good up to here, so that a start after a crash scans only what comes later.
-    pub fn checkpoint(&mut self) -> Result<(), StorageError> {
-        if !self.dirty {
-            return Ok(());
-        }
-        self.flush()?;
-        let indexes = self.active.persist_indexes()?;
-        let next_offset = self.log_end_offset;
-        if self.producers.len() > 0 {
-            write_atomically(&*self.file_system, &self.snapshot_path(next_offset), &self.producers.encode())?;
-        }
-        let checkpoint = Checkpoint {
-            log_start_offset: self.log_start_offset,
-            segment: self.active.base_offset(),
-            position: self.active.size(),
-            next_offset,
-            indexes,
-            producers: self.producers.len(),
-        };
-        write_atomically(&*self.file_system, &self.dir.join(checkpoint::FILE_NAME), checkpoint.encode().as_bytes())?;
-        self.drop_snapshot_before(next_offset)?;
-        self.dirty = false;
-        self.behind = None;
-        Ok(())
-    }
-
-    /// What a start after a crash would have to scan; None: no records.
-    pub fn behind_checkpoint(&self) -> Option<BehindCheckpoint> {
-        self.behind
-    }
-
-    /// The one snapshot that counts is the last checkpoint's; those of the segments' beginnings stay, as Kafka has it.
-    fn drop_snapshot_before(&mut self, next_offset: i64) -> Result<(), StorageError> {
-        let earlier = self.snapshot_offset.replace(next_offset).filter(|offset| *offset != next_offset);
-        let begins = |offset: &i64| self.sealed.iter().any(|segment| segment.base_offset() == *offset);
-        match earlier.filter(|offset| *offset != self.active.base_offset() && !begins(offset)) {
-            Some(offset) => remove_if_there(&*self.file_system, &self.snapshot_path(offset)),
-            None => Ok(()),
-        }
-    }
-
     fn segment_files(&self, base_offset: i64) -> SegmentFiles {
         SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset }
-    }
-
-    fn snapshot_path(&self, offset: i64) -> PathBuf {
-        self.dir.join(FileKind::Snapshot.name(offset))
     }
 
     fn write_leader_epochs(&self) -> Result<(), StorageError> {

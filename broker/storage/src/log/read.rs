@@ -95,7 +95,7 @@ impl Log {
     }
 
     /// The offset behind the segment's last.
-    fn end_of(&self, segment: &Segment) -> i64 {
+    pub(super) fn end_of(&self, segment: &Segment) -> i64 {
         let next = self.sealed.partition_point(|sealed| sealed.base_offset() <= segment.base_offset());
         match self.sealed.get(next) {
             Some(next) => next.base_offset(),

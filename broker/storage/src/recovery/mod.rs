@@ -1,8 +1,9 @@
 //! Opening a log: what lies in the directory becomes segments, offsets and producer state.
 //!
-//! The checkpoint says up to where everything is good. Only what lies behind it is scanned, every batch with its CRC; what was torn by
-//! the crash is cut off the last segment. Damage that is not a torn end (whole batches lie behind it) is never cut: it
-//! takes the partition offline with the file and the position. Missing or damaged side files are made anew.
+//! The checkpoint says up to where everything is good. Only what lies behind it is scanned, every batch with its CRC. Behind it the log
+//! ends at the first place that a crash tore, be it in the middle of the segments (they are synced in the background): the rest
+//! was never durable and is dropped. Damage that no crash leaves (the bytes were once written) is never cut: it takes the
+//! partition offline with the file and the position. Missing or damaged side files are made anew.
 
 mod scan;
 
@@ -26,7 +27,10 @@ pub(crate) struct Opened {
     pub log_end_offset: i64,
     pub leader_epochs: LeaderEpochs,
     pub producers: ProducerStates,
+    /// Up to here the checkpoint says that all is on stable storage.
+    pub durable_offset: i64,
     pub snapshot_offset: Option<i64>,
+    pub checkpointed_segment: Option<i64>,
     pub recovered: Recovered,
 }
 
@@ -188,13 +192,17 @@ impl Recovery<'_> {
     }
 
     fn scan_the_rest(&mut self) -> Result<(), StorageError> {
-        let last_base = self.bases.last().copied();
+        let mut ended = false;
         if let Some(segment) = self.segments.pop() {
-            self.scan_segment(segment, last_base)?;
+            ended = self.scan_segment(segment)?;
         }
-        for base in self.bases.split_off(self.segments.len()) {
+        for base in self.bases.clone().split_off(self.segments.len()) {
+            if ended || self.is_gap_before(base) {
+                self.drop_from(base)?;
+                break;
+            }
             let segment = self.fresh(base)?;
-            self.scan_segment(segment, last_base)?;
+            ended = self.scan_segment(segment)?;
         }
         if self.segments.is_empty() {
             let segment = self.fresh(self.next_offset)?;
@@ -203,9 +211,29 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn scan_segment(&mut self, mut segment: Segment, last_base: Option<i64>) -> Result<(), StorageError> {
+    /// Behind a checkpoint each segment begins where the one before ends, else the end of that one was lost. Without a checkpoint
+    /// offsets may be missing: the files may be Kafka's, and compacted.
+    fn is_gap_before(&self, base: i64) -> bool {
+        self.checkpoint.is_some() && base > self.next_offset
+    }
+
+    /// Removes the segments from `base` on, the last first: what a crash leaves of them is found and dropped again.
+    fn drop_from(&mut self, base: i64) -> Result<(), StorageError> {
+        let first = self.bases.partition_point(|known| *known < base);
+        let dropped = self.bases.split_off(first);
+        tracing::warn!(dir = %self.dir.display(), from = base, segments = dropped.len(), end = self.next_offset,
+            "segments behind the torn end were never durable and are removed");
+        for base in dropped.into_iter().rev() {
+            self.recovered.truncated_bytes += self.trusted(base)?.size();
+            self.files(base).remove_all("")?;
+        }
+        Ok(())
+    }
+
+    /// Takes the segment in up to its end, or to where it is torn: then true, the log ends here.
+    fn scan_segment(&mut self, mut segment: Segment) -> Result<bool, StorageError> {
         let base_offset = segment.base_offset();
-        let last = last_base == Some(base_offset);
+        let last = self.bases.last() == Some(&base_offset);
         if base_offset < self.next_offset && segment.size() == 0 {
             return Err(corrupt(
                 &segment,
@@ -216,15 +244,22 @@ impl Recovery<'_> {
         let (from, length) = (segment.size(), segment.file_length()?);
         let damage = self.scan_batches(&mut segment, last)?;
         self.recovered.scanned_bytes += segment.size() - from;
-        if let Some(damage) = damage {
-            self.cut(&segment, &damage, last, length)?;
-        }
-        if !last {
-            segment.sync()?;
-            segment.seal()?;
+        if let Some(damage) = &damage {
+            self.cut(&segment, damage, last, length)?;
+        } else if !last {
+            self.seal(&mut segment)?;
         }
         self.segments.push(segment);
-        Ok(())
+        Ok(damage.is_some())
+    }
+
+    /// Without a checkpoint nothing will say that this one is durable.
+    fn seal(&self, segment: &mut Segment) -> Result<(), StorageError> {
+        if self.checkpoint.is_none() {
+            let file = segment.file()?;
+            self.file_system.sync_data(&file).map_err(io_error("sync", &file.path))?;
+        }
+        segment.seal()
     }
 
     fn scan_batches(&mut self, segment: &mut Segment, last: bool) -> Result<Option<Damage>, StorageError> {
@@ -238,14 +273,16 @@ impl Recovery<'_> {
         })
     }
 
-    /// Cuts a torn end off the last segment; any other damage is an error.
+    /// Cuts off what is torn; any other damage is an error.
     fn cut(&mut self, segment: &Segment, damage: &Damage, last: bool, length: u64) -> Result<(), StorageError> {
-        if !last || scan::whole_batch_behind(segment, damage, self.next_offset)? {
+        // Without a checkpoint nobody knows whether later segments were durable.
+        let may_cut = last || self.checkpoint.is_some();
+        if !may_cut || !scan::is_torn(segment, damage, self.next_offset, last)? {
             return Err(corrupt(segment, damage.reason.clone())?);
         }
         let lost = length - segment.size();
-        tracing::warn!(dir = %self.dir.display(), position = segment.size(), bytes = lost, reason = damage.reason,
-            "cutting a torn end");
+        tracing::warn!(dir = %self.dir.display(), segment = segment.base_offset(), position = segment.size(), bytes = lost,
+            reason = damage.reason, "cutting a torn end");
         self.recovered.truncated_bytes += lost;
         segment.cut_file()
     }
@@ -259,6 +296,12 @@ impl Recovery<'_> {
         }
         self.drop_snapshots_beyond()?;
         let first = self.segments.first().map_or(0, Segment::base_offset);
+        let nothing_new = self.recovered.scanned_bytes == 0 && self.recovered.truncated_bytes == 0;
+        let durable_offset = match self.checkpoint {
+            Some(checkpoint) if !nothing_new => checkpoint.next_offset,
+            Some(_) => self.next_offset,
+            None => first,
+        };
         let active = match self.segments.pop() {
             Some(active) => active,
             None => self.fresh(self.next_offset)?,
@@ -270,6 +313,8 @@ impl Recovery<'_> {
             log_end_offset: self.next_offset,
             leader_epochs: self.leader_epochs,
             producers: self.producers,
+            durable_offset,
+            checkpointed_segment: self.checkpoint.map(|checkpoint| checkpoint.segment),
             snapshot_offset: self.checkpoint.map(|checkpoint| checkpoint.next_offset),
             recovered: self.recovered,
         })

@@ -41,24 +41,21 @@ pub(super) fn scan(
             Err(reason) => return Ok(Some(Damage { position, reason })),
         };
         next_offset = header.last_offset() + 1;
-        segment.note(&header)?;
+        segment.note(&header);
         take(&header);
     }
     Ok(None)
 }
 
-/// Whether a whole batch of a later offset lies behind the damage, and the bytes between were once written: then this is
-/// no torn end. (A block of zeros in between was never written: a power cut lost it, and all behind it is void.)
-pub(super) fn whole_batch_behind(segment: &Segment, damage: &Damage, next_offset: i64) -> Result<bool, StorageError> {
+/// Whether the damage is what a crash leaves: bytes that were never written, or an end that is missing. All that lies behind was
+/// never durable then. Otherwise it was whole once and was damaged later. `last`: no segment follows.
+pub(super) fn is_torn(segment: &Segment, damage: &Damage, next_offset: i64, last: bool) -> Result<bool, StorageError> {
     let mut window = Window::open(segment)?;
-    let mut position = damage.position + 1;
-    while position + bytes(HEADER_LENGTH) <= window.length {
-        if window.may_be_batch(segment, position, next_offset)? && window.batch(segment, position)?.is_ok() {
-            return Ok(!window.has_zero_block(segment, damage.position, position)?);
-        }
-        position += 1;
+    if let Some(behind) = window.whole_batch_behind(segment, damage.position + 1, next_offset)? {
+        return window.has_unwritten_block(segment, damage.position, behind);
     }
-    Ok(false)
+    // At the log's end nothing tells a torn batch from a damaged one.
+    Ok(last || window.is_cut_short(segment, damage.position)?)
 }
 
 /// A part of the file in memory.
@@ -127,15 +124,47 @@ impl Window {
         Ok(BatchHeader::decode(here).is_ok_and(|header| (next_offset..reach).contains(&header.base_offset)))
     }
 
-    fn has_zero_block(&mut self, segment: &Segment, start: u64, end: u64) -> Result<bool, StorageError> {
-        let mut position = start.next_multiple_of(BLOCK_BYTES);
-        while position + BLOCK_BYTES <= end {
-            let length = usize::try_from(BLOCK_BYTES).unwrap_or(usize::MAX);
+    /// The first whole batch of a later offset from `position` on.
+    fn whole_batch_behind(
+        &mut self,
+        segment: &Segment,
+        mut position: u64,
+        next_offset: i64,
+    ) -> Result<Option<u64>, StorageError> {
+        while position + bytes(HEADER_LENGTH) <= self.length {
+            if self.may_be_batch(segment, position, next_offset)? && self.batch(segment, position)?.is_ok() {
+                return Ok(Some(position));
+            }
+            position += 1;
+        }
+        Ok(None)
+    }
+
+    /// Whether the file ends within the batch at `position`, or blocks from there on were never written. A batch that is there to
+    /// its last byte, but for a wrong length in its header, is not cut short.
+    fn is_cut_short(&mut self, segment: &Segment, position: u64) -> Result<bool, StorageError> {
+        if position + bytes(HEADER_LENGTH) > self.length || self.has_unwritten_block(segment, position, self.length)? {
+            return Ok(true);
+        }
+        let Ok(header) = BatchHeader::decode(self.at(segment, position, HEADER_LENGTH)?) else { return Ok(false) };
+        Ok(position + bytes(header.size()) > self.length
+            && self.crc(segment, position + bytes(CRC_START), self.length)? != header.crc)
+    }
+
+    /// Whether a block between `start` and `end` is all zeros: it was never written. At the start it may be the rest of a block that
+    /// was written before, at the end that of the file; these must be longer than the zeros a right header can begin with.
+    fn has_unwritten_block(&mut self, segment: &Segment, start: u64, end: u64) -> Result<bool, StorageError> {
+        let mut position = start;
+        while position < end {
+            let block_end = (position + 1).next_multiple_of(BLOCK_BYTES);
+            let is_part_of_next = block_end > end && end < self.length;
+            let length = usize::try_from(block_end.min(end) - position).unwrap_or(usize::MAX);
             let block = self.at(segment, position, length)?;
-            if block.iter().take(length).all(|byte| *byte == 0) {
+            let zeros = block.iter().take(length).all(|byte| *byte == 0);
+            if zeros && length > MAGIC_POSITION && !is_part_of_next {
                 return Ok(true);
             }
-            position += BLOCK_BYTES;
+            position = block_end;
         }
         Ok(false)
     }

@@ -69,37 +69,31 @@ impl Indexes {
     }
 
     /// Kafka's rule: an entry for the batch that comes when more than the interval has passed since the last entry.
-    pub fn note(&mut self, interval: u64, position: u64, header: &BatchHeader) -> Result<(), StorageError> {
+    pub fn note(&mut self, interval: u64, position: u64, header: &BatchHeader) {
         if self.max_timestamp.is_none_or(|max| header.max_timestamp > max.timestamp_ms) && header.max_timestamp >= 0 {
             let last_offset = header.last_offset();
             self.max_timestamp = Some(MaxTimestamp { timestamp_ms: header.max_timestamp, last_offset });
         }
         if self.bytes_since_entry > interval {
             let position = u32::try_from(position).unwrap_or(u32::MAX);
-            self.offset.push(OffsetEntry { relative_last_offset: self.relative(header.last_offset()), position })?;
-            self.note_time()?;
+            self.offset.push(OffsetEntry { relative_last_offset: self.relative(header.last_offset()), position });
+            self.note_time();
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry += bytes(header.size());
-        Ok(())
     }
 
-    fn note_time(&mut self) -> Result<(), StorageError> {
-        let Some(max) = self.max_timestamp else { return Ok(()) };
+    fn note_time(&mut self) {
+        let Some(max) = self.max_timestamp else { return };
         let relative_last_offset = self.relative(max.last_offset);
-        self.time.push_if_newer(TimeEntry { timestamp_ms: max.timestamp_ms, relative_last_offset })
+        self.time.push_if_newer(TimeEntry { timestamp_ms: max.timestamp_ms, relative_last_offset });
     }
 
     /// To the files, the highest timestamp included.
     pub fn persist(&mut self) -> Result<(), StorageError> {
-        self.note_time()?;
+        self.note_time();
         self.offset.persist()?;
         self.time.persist()
-    }
-
-    pub fn sync(&self) -> Result<(), StorageError> {
-        self.offset.sync()?;
-        self.time.sync()
     }
 
     pub fn state(&self) -> IndexState {

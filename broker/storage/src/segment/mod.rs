@@ -158,23 +158,20 @@ impl Segment {
             let undone = self.file_system().truncate(&file, self.size).is_ok();
             return Err(FailedWrite { error: io_error("append to", &file.path)(source), undone });
         }
-        for header in headers {
-            self.note(header).map_err(|error| FailedWrite { error, undone: false })?;
-        }
+        headers.iter().for_each(|header| self.note(header));
         Ok(())
     }
 
     /// Takes the batch that follows in the file into the segment: size and indexes.
-    pub fn note(&mut self, header: &BatchHeader) -> Result<(), StorageError> {
+    pub fn note(&mut self, header: &BatchHeader) {
         let (interval, position) = (self.index_interval_bytes, self.size);
         if position == 0 {
             self.first_timestamp = header.max_timestamp;
         }
         if let Some(indexes) = get(&mut self.indexes) {
-            indexes.note(interval, position, header)?;
+            indexes.note(interval, position, header);
         }
         self.size += bytes(header.size());
-        Ok(())
     }
 
     /// Cuts the file behind what the segment holds.
@@ -183,9 +180,9 @@ impl Segment {
         self.file_system().truncate(&file, self.size).map_err(io_error("truncate", &file.path))
     }
 
-    pub fn sync(&self) -> Result<(), StorageError> {
-        let file = self.file()?;
-        self.file_system().sync_data(&file).map_err(io_error("sync", &file.path))
+    /// The files of both indexes, to be synced.
+    pub fn index_files(&self) -> Result<Vec<OpenFile>, StorageError> {
+        [FileKind::OffsetIndex, FileKind::TimeIndex].into_iter().map(|kind| self.files.open(kind, true)).collect()
     }
 
     /// Writes the indexes out, the highest timestamp included, and returns what a checkpoint needs of them.
@@ -198,12 +195,9 @@ impl Segment {
         Ok(indexes.state())
     }
 
-    /// Nothing is appended any more: indexes to disk, the file closed.
+    /// Nothing is appended any more: indexes written out, the file closed.
     pub fn seal(&mut self) -> Result<(), StorageError> {
         self.persist_indexes()?;
-        if let Some(indexes) = get(&mut self.indexes) {
-            indexes.sync()?;
-        }
         self.release();
         Ok(())
     }

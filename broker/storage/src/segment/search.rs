@@ -145,7 +145,7 @@ impl Segment {
         let mut indexes = Indexes::empty(&self.files);
         for step in self.walk(0) {
             let located = step?;
-            indexes.note(self.index_interval_bytes, located.position, &located.header)?;
+            indexes.note(self.index_interval_bytes, located.position, &located.header);
         }
         indexes.persist()?;
         Ok(indexes)

@@ -23,9 +23,20 @@ pub enum Image {
     PowerCutWithZeros,
     /// A power cut; names made, changed or removed since their directory was synced are as before.
     PowerCutBeforeNames,
+    /// A power cut; the newest segment and the side files were written by chance, of older segments only what was synced.
+    PowerCutOutOfOrder,
+    /// The same, but the lengths were written.
+    PowerCutOutOfOrderWithZeros,
 }
 
-pub const IMAGES: [Image; 4] = [Image::Killed, Image::PowerCut, Image::PowerCutWithZeros, Image::PowerCutBeforeNames];
+pub const IMAGES: [Image; 6] = [
+    Image::Killed,
+    Image::PowerCut,
+    Image::PowerCutWithZeros,
+    Image::PowerCutBeforeNames,
+    Image::PowerCutOutOfOrder,
+    Image::PowerCutOutOfOrderWithZeros,
+];
 
 /// What happens at an operation.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +45,16 @@ pub enum Fault {
     Error(i32),
     /// An append writes half and says so.
     Short,
+    /// An append writes at most so many bytes and says so.
+    ShortOf(usize),
     /// An append writes half and fails with this errno.
     HalfThenError(i32),
 }
 
 pub const EIO: i32 = 5;
+pub const EMFILE: i32 = 24;
 pub const ENOSPC: i32 = 28;
+pub const EDQUOT: i32 = 122;
 
 #[derive(Debug, Default)]
 struct State {
@@ -84,6 +99,11 @@ impl TestFileSystem {
         self.state().faults.clear();
     }
 
+    /// Whether faults that were asked for have not been met.
+    pub fn has_faults_left(&self) -> bool {
+        !self.state().faults.is_empty()
+    }
+
     pub fn changes(&self) -> usize {
         self.state().changes
     }
@@ -118,17 +138,19 @@ impl TestFileSystem {
         }
     }
 
-    /// What an append does: how much of it, and how it ends.
-    fn appending(&self) -> (bool, Option<io::Error>) {
+    /// What an append of so many bytes does: how many are written, and how it ends.
+    fn appending(&self, length: usize) -> (usize, Option<io::Error>) {
         let mut state = self.state();
         if let Err(error) = state.step() {
-            return (state.cut_at.is_some_and(|cut| cut + 1 == state.changes), Some(error));
+            let is_the_cut = state.cut_at.is_some_and(|cut| cut + 1 == state.changes);
+            return (if is_the_cut { length / 2 } else { 0 }, Some(error));
         }
         match state.fault("append") {
-            Some(Fault::Error(errno)) => (false, Some(io::Error::from_raw_os_error(errno))),
-            Some(Fault::HalfThenError(errno)) => (true, Some(io::Error::from_raw_os_error(errno))),
-            Some(Fault::Short) => (true, None),
-            None => (false, None),
+            Some(Fault::Error(errno)) => (0, Some(io::Error::from_raw_os_error(errno))),
+            Some(Fault::HalfThenError(errno)) => (length / 2, Some(io::Error::from_raw_os_error(errno))),
+            Some(Fault::Short) => (length / 2, None),
+            Some(Fault::ShortOf(most)) => (length.min(most), None),
+            None => (length, None),
         }
     }
 }
@@ -176,6 +198,8 @@ impl State {
     }
 
     fn leave_live(&self, image: Image, dir: &Path, target: &Path) {
+        let is_segment = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
+        let newest = self.children(dir).map(|(path, _)| path).filter(|path| is_segment(path)).max();
         for (path, id) in self.children(dir) {
             let target = target.join(path.file_name().unwrap());
             if self.dirs.contains(&id) {
@@ -185,9 +209,13 @@ impl State {
             }
             let live = std::fs::read(path).unwrap_or_default();
             let mut content = self.synced_bytes.get(&id).cloned().unwrap_or_default();
+            let by_chance = !is_segment(path) || Some(path) == newest;
             match image {
                 Image::Killed => content = live,
-                Image::PowerCutWithZeros if live.len() > content.len() => content.resize(live.len(), 0),
+                Image::PowerCutOutOfOrder | Image::PowerCutOutOfOrderWithZeros if by_chance => content = live,
+                Image::PowerCutWithZeros | Image::PowerCutOutOfOrderWithZeros if live.len() > content.len() => {
+                    content.resize(live.len(), 0);
+                }
                 _ => {}
             }
             std::fs::write(target, content).unwrap();
@@ -255,10 +283,9 @@ impl FileSystem for TestFileSystem {
     }
 
     fn append(&self, file: &OpenFile, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let (half, error) = self.appending();
         let whole: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-        let written = if half { whole.len() / 2 } else { whole.len() };
-        if half || error.is_none() {
+        let (written, error) = self.appending(whole.len());
+        if written > 0 {
             let count = self.real.append(file, &[IoSlice::new(&whole[..written])])?;
             assert_eq!(count, written);
         }

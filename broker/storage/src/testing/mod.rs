@@ -5,6 +5,6 @@ mod file_system;
 #[cfg(test)]
 mod logs;
 
-pub use file_system::{EIO, ENOSPC, Fault, IMAGES, Image, TestFileSystem};
+pub use file_system::{EDQUOT, EIO, EMFILE, ENOSPC, Fault, IMAGES, Image, TestFileSystem};
 #[cfg(test)]
 pub(crate) use logs::*;
