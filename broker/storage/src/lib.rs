@@ -5,6 +5,7 @@
 //! lock and read from the file after releasing it; a slice keeps its segment's file open.
 
 mod checkpoint;
+mod compaction;
 mod compression;
 mod error;
 pub mod file_system;
@@ -21,6 +22,7 @@ mod segment;
 #[allow(clippy::unwrap_used, missing_docs)]
 pub mod testing;
 
+pub use compaction::{Cleaned, CleanerSettings, CleaningError, Dirt, LogDoor, clean};
 pub use error::StorageError;
 pub use log::{
     AppendError, Appended, BehindCheckpoint, CheckpointDone, CheckpointWork, DELETE_SUFFIX, Durability, Log, LogConfig,

@@ -272,6 +272,10 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
         max_message_bytes: size("max.message.bytes", defaults.max_message_bytes),
         log_append_time: text("message.timestamp.type") == "LogAppendTime",
         compacted: list(&text("cleanup.policy")).any(|policy| policy == "compact"),
+        min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5),
+        min_compaction_lag_ms: long("min.compaction.lag.ms", defaults.min_compaction_lag_ms),
+        max_compaction_lag_ms: long("max.compaction.lag.ms", defaults.max_compaction_lag_ms),
+        delete_retention_ms: long("delete.retention.ms", defaults.delete_retention_ms),
         max_decompressed_message_bytes: usize::try_from(long("max.decompressed.message.bytes", 0))
             .ok()
             .filter(|bytes| *bytes > 0)

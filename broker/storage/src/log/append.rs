@@ -112,7 +112,7 @@ impl Log {
 
     /// Seals the active segment and begins a new one. The next sync brings what was sealed to stable storage. After an error the
     /// log is as it was, and the next append tries again.
-    pub(super) fn roll(&mut self, now_ms: i64) -> Result<(), StorageError> {
+    pub(crate) fn roll(&mut self, now_ms: i64) -> Result<(), StorageError> {
         self.ensure_checkpoint()?;
         self.active.seal()?;
         let next = Segment::create(self.segment_files(self.log_end_offset), self.config.index_interval_bytes)?;

@@ -20,6 +20,14 @@ pub struct LogConfig {
     pub log_append_time: bool,
     /// `cleanup.policy` holds `compact`: a record without key is refused.
     pub compacted: bool,
+    /// `min.cleanable.dirty.ratio`: share of the log that must be dirty before it is cleaned.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: how long a record is left alone at least.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: how long a record may stay dirty.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long tombstones and markers stay readable.
+    pub delete_retention_ms: i64,
     /// Cap on what one batch may decompress to (`max.decompressed.message.bytes`, Tifo's own setting).
     pub max_decompressed_message_bytes: usize,
     /// `message.timestamp.before.max.ms`: how far behind the broker's clock a client's timestamp may lie.
@@ -46,6 +54,10 @@ impl Default for LogConfig {
             max_message_bytes: 1_048_588,
             log_append_time: false,
             compacted: false,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * 3_600_000,
             max_decompressed_message_bytes: 128 << 20,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,

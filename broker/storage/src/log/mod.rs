@@ -6,6 +6,7 @@
 
 mod append;
 mod checkpointing;
+mod cleaning;
 mod config;
 #[cfg(test)]
 mod crash_tests;
@@ -19,6 +20,8 @@ mod slice;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;
 mod time_search;
 mod validation;
 
@@ -36,6 +39,7 @@ use crate::{
     recovery,
     segment::{Segment, SegmentFiles},
 };
+use cleaning::CleaningState;
 use read::ReadCursors;
 use std::{
     path::{Path, PathBuf},
@@ -105,6 +109,7 @@ pub struct Log {
     dirty: bool,
     /// Records that were appended since the last checkpoint.
     behind: Option<BehindCheckpoint>,
+    cleaning: CleaningState,
     /// Why nothing may be written any more.
     offline: Option<String>,
 }
@@ -136,12 +141,13 @@ impl Log {
             durable_offset: found.durable_offset,
             watermark_floor: 0,
             snapshot_offset: found.snapshot_offset,
-            checkpointed_segment: found.checkpointed_segment,
             directory_changes: 1,
             directory_synced: 0,
             dirty: found.recovered.scanned_bytes > 0 || found.recovered.truncated_bytes > 0,
             behind: (found.recovered.scanned_bytes > 0)
                 .then_some(BehindCheckpoint { bytes: found.recovered.scanned_bytes, since_ms: now_ms }),
+            checkpointed_segment: found.checkpointed_segment,
+            cleaning: CleaningState::new(found.first_dirty_offset),
             offline: None,
         };
         if log.config.durability == Durability::Fsync {
@@ -179,7 +185,7 @@ impl Log {
     }
 
     fn segment_files(&self, base_offset: i64) -> SegmentFiles {
-        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset }
+        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset, suffix: "" }
     }
 
     fn write_leader_epochs(&self) -> Result<(), StorageError> {

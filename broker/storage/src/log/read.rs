@@ -145,6 +145,11 @@ impl Log {
 }
 
 impl ReadCursors {
+    /// Positions mean something else from now on.
+    pub fn clear(&self) {
+        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+    }
+
     fn remember(&self, cursor: Cursor) {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, cursors) = &mut *ring;

@@ -51,7 +51,8 @@ impl Log {
         timestamp_ms: i64,
     ) -> Result<Option<TimestampAndOffset>, StorageError> {
         let header = &batch.header;
-        if header.is_log_append_time() {
+        let is_whole = i64::from(header.record_count) == i64::from(header.last_offset_delta) + 1;
+        if header.is_log_append_time() && is_whole {
             let offset = header.base_offset.max(self.log_start_offset);
             return Ok(Some(found(header, header.max_timestamp, offset)));
         }

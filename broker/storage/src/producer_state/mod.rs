@@ -63,6 +63,24 @@ pub(crate) struct ProducerStates {
     producers: HashMap<i64, ProducerState>,
 }
 
+/// Of every producer the last batch in the log; compaction keeps it, at least its header, so that the sequence is not forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct LastRecords {
+    /// Epoch, and last offset of the last batch with data, by producer id.
+    producers: HashMap<i64, (i16, Option<i64>)>,
+}
+
+impl LastRecords {
+    /// Whether the batch is a producer's last one, or (without any) a marker that bears its epoch.
+    pub fn is_last(&self, header: &BatchHeader) -> bool {
+        match self.producers.get(&header.producer_id).filter(|_| header.has_producer_id()) {
+            Some((_, Some(last_offset))) => header.last_offset() == *last_offset,
+            Some((epoch, None)) => header.is_control() && header.producer_epoch == *epoch,
+            None => false,
+        }
+    }
+}
+
 /// Sequence arithmetic: i32::MAX is followed by 0.
 pub(crate) fn sequence_add(sequence: i32, delta: i32) -> i32 {
     let sum = i64::from(sequence) + i64::from(delta);
@@ -72,6 +90,11 @@ pub(crate) fn sequence_add(sequence: i32, delta: i32) -> i32 {
 impl ProducerStates {
     pub fn len(&self) -> usize {
         self.producers.len()
+    }
+
+    pub fn last_records(&self) -> LastRecords {
+        let last = |state: &ProducerState| (state.epoch, state.batches.back().map(|batch| batch.last_offset));
+        LastRecords { producers: self.producers.iter().map(|(id, state)| (*id, last(state))).collect() }
     }
 
     /// Whether the batch may be appended; the earlier one if it is there already.

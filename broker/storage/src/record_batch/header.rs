@@ -17,6 +17,8 @@ const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+/// KIP-534: the base timestamp is the time after which tombstones and markers in this batch may go.
+const DELETE_HORIZON: i16 = 0x40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHeader {
@@ -112,7 +114,7 @@ impl BatchHeader {
     }
 
     /// CRC-32C over everything behind the CRC field: the rest of this header, and the records.
-    pub(super) fn crc_over(&self, records: &[u8]) -> u32 {
+    pub(crate) fn crc_over(&self, records: &[u8]) -> u32 {
         let header = self.encode();
         crc32c::crc32c_append(crc32c::crc32c(header.get(CRC_START..).unwrap_or_default()), records)
     }
@@ -139,6 +141,26 @@ impl BatchHeader {
     /// Records bear the broker's append time, which is the batch's max timestamp.
     pub fn is_log_append_time(&self) -> bool {
         self.attributes & LOG_APPEND_TIME != 0
+    }
+
+    /// KIP-534: after when compaction may drop the tombstones, or the marker, in this batch (ms since the epoch).
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
+
+    /// The header with a delete horizon; the records' timestamp deltas and the CRC are due.
+    pub(crate) fn with_delete_horizon(mut self, horizon_ms: i64) -> Self {
+        self.attributes |= DELETE_HORIZON;
+        self.base_timestamp = horizon_ms;
+        self
+    }
+
+    /// The header of a batch whose records are all gone, as Kafka leaves it; length and CRC are due.
+    pub(crate) fn without_records(mut self) -> Self {
+        self.attributes &= LOG_APPEND_TIME | TRANSACTIONAL | CONTROL;
+        self.base_timestamp = -1;
+        self.record_count = 0;
+        self
     }
 
     pub fn is_transactional(&self) -> bool {

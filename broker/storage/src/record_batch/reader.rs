@@ -138,6 +138,17 @@ impl Records {
         }
     }
 
+    /// Every record with its bytes, its length in front.
+    pub(crate) fn iter_raw(&self) -> impl Iterator<Item = Result<(&[u8], RecordRef<'_>), BatchError>> {
+        let mut records = self.iter();
+        std::iter::from_fn(move || {
+            let before = records.rest;
+            let record = records.next()?;
+            let raw = before.get(..before.len() - records.rest.len()).unwrap_or_default();
+            Some(record.map(|record| (raw, record)))
+        })
+    }
+
     /// An owned record that shares this payload; `record` comes from [`Records::iter`] of the same value.
     pub fn own(&self, record: &RecordRef<'_>) -> Result<Record, BatchError> {
         let share = |bytes: &[u8]| self.payload.slice_ref(bytes);

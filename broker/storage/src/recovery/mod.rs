@@ -10,6 +10,7 @@ mod scan;
 use crate::{
     LogConfig, Recovered, StorageError,
     checkpoint::{self, Checkpoint},
+    compaction::{self, CleanerCheckpoint},
     file_system::{FileSystem, TEMPORARY_SUFFIX, io_error, read_small, remove_if_there, write_unsynced},
     leader_epochs::{self, LeaderEpochs},
     producer_state::{MAX_SNAPSHOT_BYTES, ProducerStates},
@@ -31,6 +32,8 @@ pub(crate) struct Opened {
     pub durable_offset: i64,
     pub snapshot_offset: Option<i64>,
     pub checkpointed_segment: Option<i64>,
+    /// Where the cleaner goes on.
+    pub first_dirty_offset: Option<i64>,
     pub recovered: Recovered,
 }
 
@@ -56,7 +59,10 @@ pub(crate) fn open(
     now_ms: i64,
 ) -> Result<Opened, StorageError> {
     file_system.create_dir_all(dir).map_err(io_error("create", dir))?;
-    let names = file_system.list_dir(dir).map_err(io_error("list", dir))?;
+    let mut names = file_system.list_dir(dir).map_err(io_error("list", dir))?;
+    if compaction::settle_leftovers(&file_system, dir, &names)? {
+        names = file_system.list_dir(dir).map_err(io_error("list", dir))?;
+    }
     let mut bases: Vec<i64> = names.iter().filter_map(|name| FileKind::Log.parse(name)).collect();
     bases.sort_unstable();
     let mut recovery = Recovery {
@@ -295,6 +301,7 @@ impl Recovery<'_> {
             write_unsynced(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())?;
         }
         self.drop_snapshots_beyond()?;
+        let first_dirty_offset = self.first_dirty_offset()?;
         let first = self.segments.first().map_or(0, Segment::base_offset);
         let nothing_new = self.recovered.scanned_bytes == 0 && self.recovered.truncated_bytes == 0;
         let durable_offset = match self.checkpoint {
@@ -314,8 +321,9 @@ impl Recovery<'_> {
             leader_epochs: self.leader_epochs,
             producers: self.producers,
             durable_offset,
-            checkpointed_segment: self.checkpoint.map(|checkpoint| checkpoint.segment),
             snapshot_offset: self.checkpoint.map(|checkpoint| checkpoint.next_offset),
+            checkpointed_segment: self.checkpoint.map(|checkpoint| checkpoint.segment),
+            first_dirty_offset,
             recovered: self.recovered,
         })
     }
@@ -328,6 +336,14 @@ impl Recovery<'_> {
             }
         }
         Ok(())
+    }
+
+    fn first_dirty_offset(&self) -> Result<Option<i64>, StorageError> {
+        if !self.has(CleanerCheckpoint::FILE_NAME) {
+            return Ok(None);
+        }
+        let checkpoint = CleanerCheckpoint::read(&*self.file_system, self.dir, self.next_offset)?;
+        Ok(checkpoint.map(|checkpoint| checkpoint.first_dirty_offset))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -343,7 +359,7 @@ impl Recovery<'_> {
     }
 
     fn files(&self, base_offset: i64) -> SegmentFiles {
-        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset }
+        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset, suffix: "" }
     }
 }
 

@@ -68,11 +68,22 @@ pub(crate) struct SegmentFiles {
     pub file_system: Arc<dyn FileSystem>,
     pub dir: Arc<Path>,
     pub base_offset: i64,
+    /// What their names end with while the segment is not yet part of the log; empty otherwise.
+    pub suffix: &'static str,
 }
 
 impl SegmentFiles {
     pub fn path(&self, kind: FileKind) -> PathBuf {
-        self.dir.join(kind.name(self.base_offset))
+        self.named(kind, self.suffix)
+    }
+
+    /// The same files under names with another suffix.
+    pub fn with_suffix(&self, suffix: &'static str) -> Self {
+        Self { suffix, ..self.clone() }
+    }
+
+    fn named(&self, kind: FileKind, suffix: &str) -> PathBuf {
+        suffixed(&self.dir.join(kind.name(self.base_offset)), suffix)
     }
 
     pub fn open(&self, kind: FileKind, create: bool) -> Result<OpenFile, StorageError> {
@@ -91,22 +102,22 @@ impl SegmentFiles {
     }
 
     /// Renames every file that is there from its name with suffix `from` to the one with `to` (`""`: its plain name).
-    #[allow(dead_code)] // for retention and compaction
+    /// The `.log` must be there if the segment comes into being.
     pub fn rename_all(&self, from: &str, to: &str) -> Result<(), StorageError> {
-        for kind in self.order(to.is_empty()) {
-            let plain = self.path(kind);
-            match self.file_system.rename(&suffixed(&plain, from), &suffixed(&plain, to)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("rename", &plain)(error)),
-                _ => {}
+        let comes = to != DELETED_FILE_SUFFIX;
+        for kind in self.order(comes) {
+            let (from, to) = (self.named(kind, from), self.named(kind, to));
+            match self.file_system.rename(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !(comes && kind == FileKind::Log) => {}
+                renamed => renamed.map_err(io_error("rename", &from))?,
             }
         }
         Ok(())
     }
 
     /// Removes every file that is there and bears this suffix (`""`: its plain name).
-    #[allow(dead_code)] // for retention and compaction
     pub fn remove_all(&self, suffix: &str) -> Result<(), StorageError> {
-        let paths = FileKind::ALL.into_iter().map(|kind| suffixed(&self.path(kind), suffix));
+        let paths = FileKind::ALL.into_iter().map(|kind| self.named(kind, suffix));
         paths.into_iter().try_for_each(|path| remove_if_there(&*self.file_system, &path))
     }
 

@@ -70,7 +70,9 @@ impl Indexes {
 
     /// Kafka's rule: an entry for the batch that comes when more than the interval has passed since the last entry.
     pub fn note(&mut self, interval: u64, position: u64, header: &BatchHeader) {
-        if self.max_timestamp.is_none_or(|max| header.max_timestamp > max.timestamp_ms) && header.max_timestamp >= 0 {
+        // A batch that compaction has emptied bears no record, whatever its header says.
+        let has_time = header.max_timestamp >= 0 && header.record_count > 0;
+        if has_time && self.max_timestamp.is_none_or(|max| header.max_timestamp > max.timestamp_ms) {
             let last_offset = header.last_offset();
             self.max_timestamp = Some(MaxTimestamp { timestamp_ms: header.max_timestamp, last_offset });
         }

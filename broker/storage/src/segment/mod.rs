@@ -100,6 +100,13 @@ impl Segment {
         }
     }
 
+    /// The files bear another suffix now. They are opened, and the indexes loaded, when they are needed.
+    pub fn renamed(&mut self, suffix: &'static str) {
+        self.files = Arc::new(self.files.with_suffix(suffix));
+        self.release();
+        *get(&mut self.indexes) = None;
+    }
+
     pub fn base_offset(&self) -> i64 {
         self.files.base_offset
     }
@@ -108,7 +115,7 @@ impl Segment {
         self.size
     }
 
-    #[allow(dead_code)] // for retention and compaction
+    #[allow(dead_code)] // for retention
     pub fn files(&self) -> &SegmentFiles {
         &self.files
     }

@@ -118,7 +118,7 @@ impl Segment {
     fn max_timestamp_holds(&self, indexes: &Indexes) -> Result<bool, StorageError> {
         let Some(max) = indexes.max_timestamp else {
             let first = self.walk(0).next().transpose()?;
-            return Ok(first.is_none_or(|first| first.header.max_timestamp < 0));
+            return Ok(first.is_none_or(|first| first.header.max_timestamp < 0 || first.header.record_count == 0));
         };
         let floor = indexes.offset.floor(self.relative(max.last_offset))?;
         let mut walk = self.walk(floor.map_or(0, |entry| u64::from(entry.position)));

@@ -3,7 +3,7 @@
 use crate::{
     Log, LogConfig, Origin, Recovered,
     file_system::{FileSystem, RealFileSystem},
-    record_batch::{BatchBuilder, Compression, Record, RecordBatch, batches},
+    record_batch::{BatchBuilder, BatchHeader, Compression, HEADER_LENGTH, Record, RecordBatch, batches},
 };
 use bytes::Bytes;
 use std::{path::Path, sync::Arc};
@@ -29,6 +29,32 @@ pub(crate) fn producer_batch(producer: (i64, i16, i32), records: usize) -> Bytes
     builder.idempotent(producer.0, producer.1, producer.2);
     fill(&mut builder, &vec![NOW_MS; records]);
     builder.build()
+}
+
+/// The control batch that ends a producer's transaction: kind 0 aborts, 1 commits.
+pub(crate) fn marker(producer_id: i64, kind: i16, now_ms: i64) -> Bytes {
+    let mut builder = BatchBuilder::default();
+    builder.idempotent(producer_id, 0, -1);
+    let key = [0i16.to_be_bytes(), kind.to_be_bytes()].concat();
+    builder.push(now_ms, Some(&key), Some(&[0; 6]), &[]);
+    altered(&builder.build(), |header| header.attributes |= 0x30)
+}
+
+/// The batch with a changed header, and the CRC made right again.
+pub(crate) fn altered(bytes: &Bytes, alter: impl FnOnce(&mut BatchHeader)) -> Bytes {
+    let mut header = BatchHeader::decode(bytes).unwrap();
+    alter(&mut header);
+    let mut out = bytes.to_vec();
+    out[..HEADER_LENGTH].copy_from_slice(&header.encode());
+    let crc = crc32c::crc32c(&out[21..]);
+    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    out.into()
+}
+
+/// Files in `dir` that a cleaning has not finished.
+pub(crate) fn half_cleaned(dir: &Path) -> usize {
+    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".cleaned") || name.ends_with(".swap")).count()
 }
 
 fn fill(builder: &mut BatchBuilder, timestamps: &[i64]) {
