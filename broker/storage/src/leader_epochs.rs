@@ -33,6 +33,16 @@ impl LeaderEpochs {
         before != self.entries.len()
     }
 
+    /// Forgets the epochs that end at or before the log's start; the one in force there begins there now. True if that changed
+    /// anything.
+    pub fn truncate_from_start(&mut self, start_offset: i64) -> bool {
+        let begun = self.entries.partition_point(|(_, start)| *start <= start_offset);
+        let Some(in_force) = begun.checked_sub(1) else { return false };
+        let gone = self.entries.drain(..in_force).count();
+        let Some((_, start)) = self.entries.first_mut() else { return gone > 0 };
+        std::mem::replace(start, start_offset) != start_offset || gone > 0
+    }
+
     /// The largest epoch not above `epoch`, and where it ends (KIP-101, KIP-279).
     pub fn end_offset_for(&self, epoch: i32, log_end_offset: i64) -> Option<(i32, i64)> {
         let next = self.entries.partition_point(|(known, _)| *known <= epoch);
@@ -62,5 +72,28 @@ impl LeaderEpochs {
             .collect::<Option<Vec<(i32, i64)>>>()?;
         let rising = entries.is_sorted_by(|left, right| left.0 < right.0 && left.1 <= right.1);
         (entries.len() == count && rising).then_some(Self { entries })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_start_takes_epochs_along() {
+        let epochs = |entries: &[(i32, i64)]| LeaderEpochs { entries: entries.to_vec() };
+        let all = epochs(&[(0, 0), (2, 10), (5, 20)]);
+        let from = |start| {
+            let mut epochs = all.clone();
+            let changed = epochs.truncate_from_start(start);
+            assert_eq!(changed, epochs != all);
+            epochs
+        };
+        assert_eq!(from(0), all);
+        assert_eq!(from(5), epochs(&[(0, 5), (2, 10), (5, 20)]));
+        assert_eq!(from(10), epochs(&[(2, 10), (5, 20)]));
+        assert_eq!(from(15), epochs(&[(2, 15), (5, 20)]));
+        assert_eq!(from(99), epochs(&[(5, 99)]));
+        assert!(!LeaderEpochs::default().truncate_from_start(7));
     }
 }

@@ -18,6 +18,7 @@ mod producer_state;
 pub mod record_batch;
 mod recovery;
 mod segment;
+mod start_offset;
 #[cfg(any(test, feature = "testing"))]
 #[allow(clippy::unwrap_used, missing_docs)]
 pub mod testing;
@@ -25,8 +26,9 @@ pub mod testing;
 pub use compaction::{Cleaned, CleanerSettings, CleaningError, Dirt, LogDoor, clean};
 pub use error::StorageError;
 pub use log::{
-    AppendError, Appended, BehindCheckpoint, CheckpointDone, CheckpointWork, DELETE_SUFFIX, Durability, Log, LogConfig,
-    LogSlice, Origin, Recovered, SyncDone, SyncWork, TimestampAndOffset, remove_deleted,
+    AppendError, Appended, BehindCheckpoint, CheckpointDone, CheckpointWork, DELETE_SUFFIX, Doomed, Durability, Log,
+    LogConfig, LogSlice, Origin, Recovered, RemovedSegments, Retention, StartChange, SyncDone, SyncWork,
+    TimestampAndOffset,
 };
 pub use open_files::{limit_open_files, open_file_count};
 pub use partition_metadata::{

@@ -3,7 +3,7 @@
 //! The body of a batch is written as it came. Only its first 16 bytes (base offset, length, leader epoch) are replaced, which
 //! no CRC covers; with `message.timestamp.type=LogAppendTime` the rest of the header too, with a new CRC.
 
-use super::{AppendError, Appended, BehindCheckpoint, Log, Origin, validation};
+use super::{AppendError, Appended, BehindCheckpoint, Log, Origin, random, validation};
 use crate::{
     StorageError,
     file_system::bytes,
@@ -99,7 +99,8 @@ impl Log {
         let Some(last) = placed.last().filter(|_| size > 0) else { return Ok(false) };
         let incoming: u64 = placed.iter().map(|batch| bytes(batch.header.size())).sum();
         let limit = u64::from(self.config.segment_bytes).min(u64::from(i32::MAX.cast_unsigned()));
-        if size + incoming > limit || !self.active.has_room(last.header.last_offset()) {
+        if size + incoming > limit || !self.active.has_room(last.header.last_offset(), self.config.segment_index_bytes)
+        {
             return Ok(true);
         }
         let newest = placed.iter().map(|batch| batch.header.max_timestamp).max().unwrap_or(-1);
@@ -107,7 +108,7 @@ impl Log {
             Some(first) if first >= 0 && newest >= 0 => newest.saturating_sub(first),
             _ => now_ms.saturating_sub(self.active_since_ms),
         };
-        Ok(waited > self.config.segment_ms)
+        Ok(waited > self.config.roll_after_ms(self.roll_jitter))
     }
 
     /// Seals the active segment and begins a new one. The next sync brings what was sealed to stable storage. After an error the
@@ -119,6 +120,7 @@ impl Log {
         self.directory_changes += 1;
         self.sealed.push(std::mem::replace(&mut self.active, next));
         self.active_since_ms = now_ms;
+        self.roll_jitter = random();
         self.dirty = true;
         self.write_snapshot();
         Ok(())

@@ -14,7 +14,19 @@ pub enum Durability {
 pub struct LogConfig {
     pub segment_bytes: u32,
     pub segment_ms: i64,
+    /// `segment.jitter.ms`: up to so much is taken off `segment_ms`, so that logs that began together do not all roll together.
+    pub segment_jitter_ms: i64,
+    /// `segment.index.bytes`: a segment is rolled before one of its indexes grows beyond.
+    pub segment_index_bytes: u32,
     pub index_interval_bytes: u32,
+    /// `cleanup.policy` holds `delete`: old segments go by age and size.
+    pub delete: bool,
+    /// How old the youngest record of a segment may grow before the segment goes; -1: no limit.
+    pub retention_ms: i64,
+    /// How large the log may grow before its oldest segments go; -1: no limit.
+    pub retention_bytes: i64,
+    /// `file.delete.delay.ms`: how long the files of what was removed stay, under another name.
+    pub file_delete_delay_ms: i64,
     pub max_message_bytes: u32,
     /// `message.timestamp.type=LogAppendTime`: the log writes its own clock into each batch.
     pub log_append_time: bool,
@@ -50,7 +62,13 @@ impl Default for LogConfig {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 3_600_000,
+            segment_jitter_ms: 0,
+            segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
+            delete: true,
+            retention_ms: 7 * 24 * 3_600_000,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
             max_message_bytes: 1_048_588,
             log_append_time: false,
             compacted: false,
@@ -65,6 +83,31 @@ impl Default for LogConfig {
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             producer_id_expiration_ms: 24 * 3_600_000,
+        }
+    }
+}
+
+impl LogConfig {
+    /// `segment.ms` less the jitter of the segment that drew this random number.
+    pub(crate) fn roll_after_ms(&self, drawn: u64) -> i64 {
+        let jitter = u64::try_from(self.segment_jitter_ms.min(self.segment_ms)).unwrap_or(0);
+        let taken_off = drawn.checked_rem(jitter).and_then(|taken_off| i64::try_from(taken_off).ok());
+        self.segment_ms.saturating_sub(taken_off.unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn jitter_takes_off_less_than_itself(segment_ms in 1..i64::MAX, jitter in 0..i64::MAX, drawn: u64) {
+            let config = LogConfig { segment_ms, segment_jitter_ms: jitter, ..LogConfig::default() };
+            let after = config.roll_after_ms(drawn);
+            prop_assert!(after <= segment_ms && after > 0 && (jitter > 0 || after == segment_ms));
+            prop_assert!(segment_ms - after < jitter.max(1));
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     segment::FileKind,
     testing::*,
 };
-use std::{collections::HashSet, fs};
+use std::{collections::HashSet, fs, path::PathBuf};
 
 /// Several segments, compressed and plain; the active segment holds at least three batches.
 fn sample(dir: &Path) -> Log {

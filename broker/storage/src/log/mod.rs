@@ -12,11 +12,16 @@ mod config;
 mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
+mod doomed;
 #[cfg(test)]
 mod fault_tests;
 mod outcome;
 mod read;
+mod retention;
+#[cfg(test)]
+mod retention_tests;
 mod slice;
+mod start_offset;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -27,13 +32,16 @@ mod validation;
 
 pub use checkpointing::{CheckpointDone, CheckpointWork};
 pub use config::{Durability, LogConfig};
+pub use doomed::{DELETE_SUFFIX, Doomed};
 pub use outcome::{AppendError, Appended, Origin};
+pub use retention::{RemovedSegments, Retention};
 pub use slice::LogSlice;
+pub use start_offset::StartChange;
 pub use sync::{SyncDone, SyncWork};
 
 use crate::{
     StorageError,
-    file_system::{FileSystem, io_error, remove_if_there, write_unsynced},
+    file_system::{FileSystem, write_unsynced},
     leader_epochs::{self, LeaderEpochs},
     producer_state::ProducerStates,
     recovery,
@@ -41,10 +49,7 @@ use crate::{
 };
 use cleaning::CleaningState;
 use read::ReadCursors;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 /// Answer to a search by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +96,8 @@ pub struct Log {
     active: Segment,
     /// When the active segment was begun, for batches without a timestamp.
     active_since_ms: i64,
+    /// The active segment's random number, of which its share of `segment.jitter.ms` is made.
+    roll_jitter: u64,
     leader_epochs: LeaderEpochs,
     producers: ProducerStates,
     producers_checked_ms: i64,
@@ -125,6 +132,7 @@ impl Log {
     ) -> Result<(Log, Recovered), StorageError> {
         let dir: Arc<Path> = dir.into();
         let found = recovery::open(file_system.clone(), &dir, &config, now_ms)?;
+        let dirty = found.is_dirty();
         let mut log = Log {
             file_system,
             dir,
@@ -134,6 +142,7 @@ impl Log {
             sealed: found.sealed,
             active: found.active,
             active_since_ms: now_ms,
+            roll_jitter: random(),
             leader_epochs: found.leader_epochs,
             producers: found.producers,
             producers_checked_ms: now_ms,
@@ -143,7 +152,7 @@ impl Log {
             snapshot_offset: found.snapshot_offset,
             directory_changes: 1,
             directory_synced: 0,
-            dirty: found.recovered.scanned_bytes > 0 || found.recovered.truncated_bytes > 0,
+            dirty,
             behind: (found.recovered.scanned_bytes > 0)
                 .then_some(BehindCheckpoint { bytes: found.recovered.scanned_bytes, since_ms: now_ms }),
             checkpointed_segment: found.checkpointed_segment,
@@ -204,27 +213,8 @@ impl Log {
     pub fn close(mut self) -> Result<(), StorageError> {
         self.checkpoint()
     }
-
-    /// Removes the files. Slices handed out before stay readable.
-    ///
-    /// The directory is renamed first (to `NAME.<random>-delete`), so that a new log of the same name can be made at once and a crash
-    /// in between leaves no half log under the old name.
-    pub fn delete(self) -> Result<(), StorageError> {
-        let mut doomed = self.dir.as_os_str().to_owned();
-        doomed.push(format!(".{}{DELETE_SUFFIX}", uuid::Uuid::new_v4().simple()));
-        let doomed = PathBuf::from(doomed);
-        self.file_system.rename(&self.dir, &doomed).map_err(io_error("rename", &self.dir))?;
-        remove_deleted(&*self.file_system, &doomed)
-    }
 }
 
-/// What the directory of a deleted partition ends with.
-pub const DELETE_SUFFIX: &str = "-delete";
-
-/// Removes the directory of a deleted partition, also one that a crash left behind.
-pub fn remove_deleted(file_system: &dyn FileSystem, dir: &Path) -> Result<(), StorageError> {
-    for name in file_system.list_dir(dir).map_err(io_error("list", dir))? {
-        remove_if_there(file_system, &dir.join(name))?;
-    }
-    file_system.remove_dir(dir).map_err(io_error("remove", dir))
+fn random() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
 }

@@ -6,6 +6,7 @@
 //! partition offline with the file and the position. Missing or damaged side files are made anew.
 
 mod scan;
+mod start;
 
 use crate::{
     LogConfig, Recovered, StorageError,
@@ -31,10 +32,19 @@ pub(crate) struct Opened {
     /// Up to here the checkpoint says that all is on stable storage.
     pub durable_offset: i64,
     pub snapshot_offset: Option<i64>,
+    /// Base offset of the segment in which the checkpoint lies.
     pub checkpointed_segment: Option<i64>,
     /// Where the cleaner goes on.
     pub first_dirty_offset: Option<i64>,
     pub recovered: Recovered,
+}
+
+impl Opened {
+    /// Whether a new checkpoint would say more than the one that was found.
+    pub fn is_dirty(&self) -> bool {
+        let Recovered { scanned_bytes, truncated_bytes, .. } = self.recovered;
+        scanned_bytes > 0 || truncated_bytes > 0 || (self.checkpointed_segment.is_none() && self.log_end_offset > 0)
+    }
 }
 
 struct Recovery<'a> {
@@ -44,6 +54,7 @@ struct Recovery<'a> {
     now_ms: i64,
     names: Vec<String>,
     bases: Vec<i64>,
+    written_start: i64,
     checkpoint: Option<Checkpoint>,
     segments: Vec<Segment>,
     next_offset: i64,
@@ -72,6 +83,7 @@ pub(crate) fn open(
         now_ms,
         names,
         bases,
+        written_start: 0,
         checkpoint: None,
         segments: Vec::new(),
         next_offset: 0,
@@ -80,6 +92,8 @@ pub(crate) fn open(
         recovered: Recovered::default(),
     };
     recovery.sweep()?;
+    recovery.written_start = recovery.read_written_start()?;
+    recovery.drop_below_start()?;
     recovery.checkpoint = recovery.usable_checkpoint()?;
     recovery.trust_up_to_checkpoint()?;
     recovery.scan_the_rest()?;
@@ -127,7 +141,7 @@ impl Recovery<'_> {
     /// Segments before the checkpoint are taken as they are, and so is the checkpoint's own up to there.
     fn trust_up_to_checkpoint(&mut self) -> Result<(), StorageError> {
         let Some(checkpoint) = self.checkpoint else {
-            self.next_offset = self.bases.first().copied().unwrap_or(0);
+            self.next_offset = self.bases.first().copied().unwrap_or(self.written_start);
             return Ok(());
         };
         for base in self.bases.iter().copied().take_while(|base| *base < checkpoint.segment).collect::<Vec<_>>() {
@@ -294,9 +308,14 @@ impl Recovery<'_> {
     }
 
     fn finish(mut self) -> Result<Opened, StorageError> {
+        let log_start_offset = self.log_start_offset();
+        if log_start_offset > self.next_offset {
+            self.restart_at(log_start_offset)?;
+        }
         self.recovered.segments = self.segments.len();
         let missing = !self.has(leader_epochs::FILE_NAME) && !self.bases.is_empty();
-        if self.leader_epochs.truncate(self.next_offset) || missing {
+        let cut = self.leader_epochs.truncate(self.next_offset);
+        if self.leader_epochs.truncate_from_start(log_start_offset) || cut || missing {
             let path = self.dir.join(leader_epochs::FILE_NAME);
             write_unsynced(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())?;
         }
@@ -316,7 +335,7 @@ impl Recovery<'_> {
         Ok(Opened {
             sealed: self.segments,
             active,
-            log_start_offset: self.checkpoint.map_or(first, |checkpoint| checkpoint.log_start_offset.max(first)),
+            log_start_offset,
             log_end_offset: self.next_offset,
             leader_epochs: self.leader_epochs,
             producers: self.producers,
@@ -330,8 +349,9 @@ impl Recovery<'_> {
 
     /// Snapshots of offsets that do not exist (any more).
     fn drop_snapshots_beyond(&self) -> Result<(), StorageError> {
+        let first = self.segments.first().map_or(0, Segment::base_offset);
         for name in &self.names {
-            if FileKind::Snapshot.parse(name).is_some_and(|offset| offset > self.next_offset) {
+            if FileKind::Snapshot.parse(name).is_some_and(|offset| offset > self.next_offset || offset < first) {
                 remove_if_there(&*self.file_system, &self.dir.join(name))?;
             }
         }

@@ -56,7 +56,6 @@ impl FileKind {
     }
 
     /// Kind and base offset of a file, by its name.
-    #[allow(dead_code)] // for `tifo log check`
     pub fn of(name: &str) -> Option<(Self, i64)> {
         Self::ALL.into_iter().find_map(|kind| Some((kind, kind.parse(name)?)))
     }

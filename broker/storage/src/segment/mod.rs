@@ -25,8 +25,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Kafka's `segment.index.bytes`: a segment is rolled before one of its indexes grows beyond.
-const MAX_INDEX_BYTES: usize = 10 * 1024 * 1024;
 /// What the operating system takes in one vectored write (IOV_MAX).
 const MAX_SLICES_A_WRITE: usize = 1024;
 
@@ -115,7 +113,6 @@ impl Segment {
         self.size
     }
 
-    #[allow(dead_code)] // for retention
     pub fn files(&self) -> &SegmentFiles {
         &self.files
     }
@@ -141,12 +138,13 @@ impl Segment {
     }
 
     /// Whether `last_offset` can be expressed in the indexes, and they have room for one more entry.
-    pub fn has_room(&mut self, last_offset: i64) -> bool {
+    pub fn has_room(&mut self, last_offset: i64, max_index_bytes: u32) -> bool {
         let base_offset = self.base_offset();
         let entries = get(&mut self.indexes).as_ref().map_or((0, 0), Indexes::entries);
+        let most = usize::try_from(max_index_bytes).unwrap_or(usize::MAX);
         last_offset - base_offset <= i64::from(i32::MAX)
-            && entries.0 < MAX_INDEX_BYTES / OffsetIndex::ENTRY_BYTES
-            && entries.1 < MAX_INDEX_BYTES / TimeIndex::ENTRY_BYTES - 1
+            && entries.0 < most / OffsetIndex::ENTRY_BYTES
+            && entries.1 + 1 < most / TimeIndex::ENTRY_BYTES
     }
 
     /// Highest timestamp of the first batch; None in an empty segment.

@@ -4,7 +4,7 @@
 //! holds, an answer comes from the log; a wrong index costs one walk over the headers, which makes it anew.
 
 use super::{FileKind, HeaderWalk, Indexes, Located, MaxTimestamp, Segment, lock};
-use crate::{StorageError, index::OffsetEntry};
+use crate::{StorageError, file_system::io_error, index::OffsetEntry};
 
 impl Segment {
     /// The first batch whose last offset is at least `offset`.
@@ -55,6 +55,20 @@ impl Segment {
     /// The highest timestamp; None if no record bears one.
     pub fn max_timestamp(&self) -> Result<Option<MaxTimestamp>, StorageError> {
         self.with_indexes(|indexes| Ok(indexes.max_timestamp))
+    }
+
+    /// By which age counts: the highest timestamp; if no record bears one, or none can be read, when the file was last written.
+    pub fn largest_timestamp(&self) -> Result<i64, StorageError> {
+        match self.max_timestamp() {
+            Ok(Some(max)) => return Ok(max.timestamp_ms),
+            Ok(None) => {}
+            Err(StorageError::Corrupt { path, position, reason }) => {
+                tracing::warn!(path = %path.display(), position, reason, "a damaged segment ages by its file's time");
+            }
+            Err(error) => return Err(error),
+        }
+        let file = self.file()?;
+        self.file_system().modified_ms(&file).map_err(io_error("stat", &file.path))
     }
 
     fn relative(&self, offset: i64) -> u32 {
