@@ -12,6 +12,7 @@ SEGMENT_BYTES = 1_048_576
 RECORDS = 10_000
 ROUNDS = 2
 GROUP_RECORDS = 100
+SNAPSHOT_ENTRY = re.compile(r"producerId: (?P<producer>\d+) producerEpoch: 0 .*lastSequence: (?P<sequence>\d+) lastOffset: (?P<offset>\d+) ")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,23 @@ def test_indexes_are_filled(target, rolled, tool_server):
     times = dump(tool_server, [sealed.with_suffix(".timeindex")])
     stamps = [int(line.split()[1]) for line in times if line.startswith("timestamp: ")]
     assert len(stamps) > 10 and stamps == sorted(set(stamps)), stamps[:5]
+
+
+def test_producer_snapshots(target, rolled, tool_server):
+    """A snapshot at a segment's base offset holds the last batch that each producer wrote below it."""
+    batches = sorted(dump_log.read(tool_server(), [target.files(rolled, 0, ".log")]), key=lambda batch: batch.base)
+    # A broker keeps those of the last segments, and may keep one at the log's end.
+    snapshots = [file for file in target.files(rolled, 0, ".snapshot") if int(file.stem) > 0]
+    assert snapshots
+    for file in snapshots:
+        expected = {}
+        for batch in (batch for batch in batches if batch.base < int(file.stem)):
+            expected[batch.producer] = (batch.sequence + batch.count - 1, batch.last)
+        found = {}
+        for line in dump(tool_server, [file]):
+            if entry := SNAPSHOT_ENTRY.search(line):
+                found[int(entry["producer"])] = (int(entry["sequence"]), int(entry["offset"]))
+        assert found == expected, file
 
 
 def test_leader_epoch_checkpoint_and_partition_metadata(target, rolled):
