@@ -22,8 +22,8 @@
 enum { POOL_BYTES = 1 << 20, MAX_OVERRIDES = 32, MAX_SAMPLES = 1 << 20, BATCH = 1000, STALL_SECONDS = 60 };
 
 static struct options {
-        const char *brokers, *topic, *mode, *overrides[MAX_OVERRIDES];
-        int partitions, size, override_count, text, rate, seconds;
+        const char *brokers, *topic, *mode, *overrides[MAX_OVERRIDES], *topic_configs[MAX_OVERRIDES];
+        int partitions, size, override_count, topic_config_count, text, rate, seconds;
         int64_t bytes;
         pid_t server;
 } opt = {.partitions = 1, .size = 1024, .bytes = 100000000, .rate = 1000, .seconds = 5};
@@ -68,6 +68,15 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         }
 }
 
+/* Cuts a copy of KEY=VALUE in two: `pair` is the key, what is returned the value. */
+static char *split(char *pair, size_t room, const char *text) {
+        snprintf(pair, room, "%s", text);
+        char *equals = strchr(pair, '=');
+        if (!equals) die("KEY=VALUE", text);
+        *equals = 0;
+        return equals + 1;
+}
+
 static rd_kafka_t *client(rd_kafka_type_t type, int low_latency) {
         rd_kafka_conf_t *conf = rd_kafka_conf_new();
         set(conf, "bootstrap.servers", opt.brokers);
@@ -88,11 +97,8 @@ static rd_kafka_t *client(rd_kafka_type_t type, int low_latency) {
                 set(conf, "queued.min.messages", "1000000");
         }
         for (int i = 0; i < opt.override_count; i++) {
-                char pair[256], *equals;
-                snprintf(pair, sizeof pair, "%s", opt.overrides[i]);
-                if (!(equals = strchr(pair, '='))) die("-X", pair);
-                *equals = 0;
-                set(conf, pair, equals + 1);
+                char pair[256], *value = split(pair, sizeof pair, opt.overrides[i]);
+                set(conf, pair, value);
         }
         char error[512];
         rd_kafka_t *rk = rd_kafka_new(type, conf, error, sizeof error);
@@ -125,6 +131,10 @@ static void admin(int create) {
         if (create) {
                 rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(opt.topic, opt.partitions, 1, error, sizeof error);
                 if (!topic) die("topic", error);
+                for (int i = 0; i < opt.topic_config_count; i++) {
+                        char pair[256], *value = split(pair, sizeof pair, opt.topic_configs[i]);
+                        rd_kafka_NewTopic_set_config(topic, pair, value);
+                }
                 rd_kafka_CreateTopics(rk, &topic, 1, NULL, queue);
         } else {
                 rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(opt.topic);
@@ -288,14 +298,14 @@ static void latency(void) {
 /* ---------------------------------------------------------------- main */
 static void usage(void) {
         fprintf(stderr, "usage: log_load create|delete|produce|fetch|latency -b HOST:PORT -t TOPIC [-p PARTITIONS] [-s RECORD_BYTES] [-n BYTES]\n"
-                        "                [-P SERVER_PID] [-r RECORDS_PER_S] [-d SECONDS] [-T (text payload)] [-X key=value]...\n");
+                        "                [-P SERVER_PID] [-r RECORDS_PER_S] [-d SECONDS] [-T (text payload)] [-X key=value]... [-C topic-config=value]...\n");
         exit(2);
 }
 
 int main(int argc, char **argv) {
         if (argc < 2) usage();
         opt.mode = argv[1];
-        for (int c; (c = getopt(argc - 1, argv + 1, "b:t:p:s:n:P:r:d:X:T")) != -1;) switch (c) {
+        for (int c; (c = getopt(argc - 1, argv + 1, "b:t:p:s:n:P:r:d:X:C:T")) != -1;) switch (c) {
                 case 'b': opt.brokers = optarg; break;
                 case 't': opt.topic = optarg; break;
                 case 'p': opt.partitions = atoi(optarg); break;
@@ -306,6 +316,7 @@ int main(int argc, char **argv) {
                 case 'd': opt.seconds = atoi(optarg); break;
                 case 'T': opt.text = 1; break;
                 case 'X': if (opt.override_count < MAX_OVERRIDES) opt.overrides[opt.override_count++] = optarg; break;
+                case 'C': if (opt.topic_config_count < MAX_OVERRIDES) opt.topic_configs[opt.topic_config_count++] = optarg; break;
                 default: usage();
         }
         if (!opt.brokers || !opt.topic || opt.size < 16 || opt.partitions < 1) usage();

@@ -23,6 +23,8 @@ class Tools:
     log_load: Path
     floor: Path
     floor_load: Path
+    sync_load: Path
+    disk_sync: Path
     tap_load: Path = None
     tifo: Path = None
     kfake: Path = None
@@ -48,11 +50,10 @@ def c_programs():
     if not Path("/usr/include/librdkafka/rdkafka.h").exists() or not shutil.which("cc"):
         apt("librdkafka-dev", "gcc", "libc6-dev")
     flags = ["cc", "-O2", "-Wall", "-Wextra", "-o"]
-    log_load, floor, floor_load = CACHE / "log_load", CACHE / "floor", CACHE / "floor_load"
-    call([*flags, log_load, BENCH / "drivers/log_load.c", "-lrdkafka", "-lpthread"])
-    call([*flags, floor, BENCH / "floor/floor.c"])
-    call([*flags, floor_load, BENCH / "floor/floor_load.c", "-lpthread"])
-    return Tools(log_load, floor, floor_load)
+    sources = {"log_load": "drivers", "floor": "floor", "floor_load": "floor", "sync_load": "drivers", "disk_sync": "drivers"}
+    for name, folder in sources.items():
+        call([*flags, CACHE / name, BENCH / folder / f"{name}.c", "-lrdkafka", "-lpthread"])
+    return Tools(*(CACHE / name for name in sources))
 
 
 def apt(*packages):

@@ -17,10 +17,10 @@ def load(command):
 class Topic:
     """A topic on a server for the length of one measurement."""
 
-    def __init__(self, fleet, server, name, partitions):
+    def __init__(self, fleet, server, name, partitions, config=()):
         self.base = ["-b", server.address, "-t", name, "-p", partitions]
         self.program, self.pid = fleet.tools.log_load, server.pid
-        self.run("create")
+        self.run("create", *config)
 
     def run(self, mode, *arguments):
         return load([self.program, mode, *self.base, "-P", self.pid, *arguments])

@@ -4,16 +4,21 @@ A B C D, A B C D, …: in each round every server gets the same bytes. Tifo, kfa
 started once and warmed up, because a JVM is at its best only then.
 """
 
+from collections import namedtuple
+from itertools import product
+
 from .drive import Topic, load
 from .process import rss_mib
 
+Cell = namedtuple("Cell", "size partitions codec")
+SMALL_RECORD, SMALL_SHARE = 512, 0.4  # the load generator needs five times as long for the bytes of small records
 DEFAULT_FRAME = 1_000_000
 MAX_FRAME = 8 << 20
 WARM_UP_ROUNDS = {True: 2, False: 3}
 
 
 def measure(choice, fleet, results):
-    cells = [(size, partitions) for size in choice.sizes for partitions in choice.partitions]
+    cells = [Cell(*values) for values in product(choice.sizes, choice.partitions, choice.codecs)]
     kafka = warm_kafka(choice, fleet, cells) if "kafka" in choice.servers else None
     for number in range(choice.runs):
         for cell in cells:
@@ -40,28 +45,33 @@ def guarded(results, name, cell):
 def warm_kafka(choice, fleet, cells):
     kafka = fleet.make("kafka").start()
     for number in range(WARM_UP_ROUNDS[choice.quick]):
-        size, partitions = cells[number % len(cells)]
-        topic = Topic(fleet, kafka, f"warm-{number}", partitions)
+        cell = cells[number % len(cells)]
+        topic = Topic(fleet, kafka, f"warm-{number}", cell.partitions)
         for mode in ("produce", "fetch"):
-            topic.run(mode, *record_arguments(choice, size))
+            topic.run(mode, *record_arguments(choice, cell))
         topic.delete()
     return kafka
 
 
-def record_arguments(choice, size):
-    text = [] if choice.codec == "none" else ["-T"]
-    return ["-s", size, "-n", choice.megabytes * 1_000_000, *text]
+def payload_bytes(choice, cell):
+    return int(choice.megabytes * 1_000_000 * (SMALL_SHARE if cell.size < SMALL_RECORD else 1))
+
+
+def record_arguments(choice, cell):
+    text = [] if cell.codec == "none" else ["-T"]
+    return ["-s", cell.size, "-n", payload_bytes(choice, cell), *text]
 
 
 def broker(choice, fleet, server, cell, results, prefix, wire):
-    size, partitions = cell
-    topic = Topic(fleet, server, f"{prefix}-{size}-{partitions}", partitions)
-    codec = [] if choice.codec == "none" else ["-X", f"compression.codec={choice.codec}"]
+    topic = Topic(fleet, server, f"{prefix}-{cell.size}-{cell.partitions}-{cell.codec}", cell.partitions)
+    codec = [] if cell.codec == "none" else ["-X", f"compression.codec={cell.codec}"]
     for mode, arguments, bytes_field in (("produce", codec, "tx_bytes"), ("fetch", [], "rx_bytes")):
-        got = topic.run(mode, *record_arguments(choice, size), *arguments)
+        got = topic.run(mode, *record_arguments(choice, cell), *arguments)
         wire.setdefault(mode, (got[bytes_field] / got["payload_bytes"], got[bytes_field] / max(got["requests"], 1)))
-        keep(results, mode, cell, choice, server.name, got, got["payload_bytes"])
-    results.add("log-memory", server.name, size=size, partitions=partitions, after_mib=rss_mib(server.pid))
+        times = {key: got[key] for key in ("p50_ms", "p99_ms", "p999_ms")} if mode == "produce" else {}
+        frame_kb = got[bytes_field] / max(got["requests"], 1) / 1000
+        keep(results, mode, cell, server.name, got, got["payload_bytes"], frame_kb=frame_kb, **times)
+    results.add("log-memory", server.name, **cell._asdict(), after_mib=rss_mib(server.pid))
     topic.delete()
 
 
@@ -69,18 +79,12 @@ def floor(choice, fleet, cell, results, wire):
     server = fleet.make("floor").start()
     for mode in ("produce", "fetch"):
         per_payload, frame = wire.get(mode, (1.0, DEFAULT_FRAME))
-        payload = choice.megabytes * 1_000_000
+        payload = payload_bytes(choice, cell)
         frame = max(4096, min(int(frame), MAX_FRAME))
         got = load([fleet.tools.floor_load, mode, server.port, server.pid, frame, int(payload * per_payload)])
-        keep(results, mode, cell, choice, "floor", got, payload, frame_kb=frame / 1000)
+        keep(results, mode, cell, "floor", got, payload, frame_kb=frame / 1000)
     fleet.drop(server)
 
 
-def keep(results, mode, cell, choice, name, got, payload, **more):
-    size, partitions = cell
-    if "requests" in got:
-        more["frame_kb"] = (got["tx_bytes"] if mode == "produce" else got["rx_bytes"]) / max(got["requests"], 1) / 1000
-    results.add(
-        mode, name, size=size, partitions=partitions, codec=choice.codec,
-        cpu_s_per_gb=got["cpu_seconds"] / payload * 1e9, mb_per_s=payload / got["seconds"] / 1e6, **more,
-    )
+def keep(results, mode, cell, name, got, payload, **more):
+    results.add(mode, name, **cell._asdict(), cpu_s_per_gb=got["cpu_seconds"] / payload * 1e9, mb_per_s=payload / got["seconds"] / 1e6, **more)

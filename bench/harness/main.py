@@ -1,6 +1,6 @@
 """The order of a whole run: build, measure in turn, report, clean up.
 
-Place: bench/run calls `main`. Each part (start-up, log, latency, taps) is a module that yields samples; medians are taken in report.py only.
+Place: bench/run calls `main`. Each part (start-up, log, latency, durability, taps) is a module that yields samples; medians are taken in report.py only.
 It must never end a process that it did not start, or leave data behind.
 """
 
@@ -11,13 +11,13 @@ import sys
 import tempfile
 import time
 
-from . import build, latency, log, options, report, servers, startup, taps
+from . import build, durability, latency, log, options, report, servers, startup, taps
 
-PARTS = {"startup": startup, "log": log, "latency": latency, "taps": taps}
+PARTS = {"startup": startup, "log": log, "latency": latency, "durability": durability, "taps": taps}
 
 
 def main():
-    choice = options.parse(sorted(PARTS))
+    choice = options.parse(list(PARTS))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     load_before = os.getloadavg()[0]

@@ -8,13 +8,14 @@ SERVERS = ["tifo", "kafka", "kfake", "floor"]
 def parse(parts):
     p = argparse.ArgumentParser(prog="bench/run", description="Measures Tifo beside Apache Kafka, kfake and a floor, in turn, in one run.")
     p.add_argument("--quick", action="store_true", help="under 3 minutes: fewer bytes, one partition, one short tap run")
-    p.add_argument("--runs", type=int, help="rounds; medians are taken over them (3)")
-    p.add_argument("--only", type=csv, default=["startup", "log", "latency", "taps"], metavar="PART,…", help=f"of {', '.join(parts)}")
+    p.add_argument("--rounds", "--runs", dest="runs", type=int, help="rounds; medians are taken over them (5)")
+    p.add_argument("--only", type=csv, default=list(parts), metavar="PART,…", help=f"of {', '.join(parts)}")
     p.add_argument("--servers", type=csv, default=SERVERS, metavar="NAME,…", help=f"of {', '.join(SERVERS)}")
-    p.add_argument("--sizes", type=csv_int, default=[1024], metavar="BYTES,…", help="record sizes (1024); 100 is the other usual one")
+    p.add_argument("--sizes", type=csv_int, metavar="BYTES,…", help="record sizes (1024,100)")
     p.add_argument("--partitions", type=csv_int, metavar="N,…", help="(1,6)")
-    p.add_argument("--megabytes", type=int, help="payload per produce and per fetch, in 1e6 bytes (500)")
-    p.add_argument("--codec", default="none", help="none, gzip, snappy, lz4 or zstd; anything but none takes a text payload")
+    p.add_argument("--megabytes", type=int, help="payload per produce and per fetch, in 1e6 bytes; of records below 512 bytes two fifths (500)")
+    p.add_argument("--codecs", type=csv, metavar="NAME,…", help="of none, gzip, snappy, lz4, zstd; anything but none takes a text payload (none,lz4)")
+    p.add_argument("--restart-megabytes", type=int, help="what a log holds that is started again (1000)")
     p.add_argument("--rate", type=int, default=10_000, help="taps per second (10000)")
     p.add_argument("--tap-seconds", type=int, help="steady time of one tap run (20)")
     p.add_argument("--ack", type=csv, metavar="MODE,…", help="of buffered, committed (both)")
@@ -26,13 +27,16 @@ def parse(parts):
     check(p, choice.only, parts)
     check(p, choice.servers, SERVERS)
     check(p, choice.ack, ["buffered", "committed"])
-    if choice.quick and "latency" in choice.only and len(choice.only) == 4:
-        choice.only.remove("latency")
+    if choice.quick and choice.only == list(parts):
+        choice.only = [name for name in parts if name not in LEFT_OUT_WHEN_QUICK]
     return choice
 
 
-FULL = {"runs": 3, "partitions": [1, 6], "megabytes": 500, "tap_seconds": 20, "ack": ["buffered", "committed"]}
-QUICK = {"runs": 3, "partitions": [1], "megabytes": 200, "tap_seconds": 10, "ack": ["buffered"]}
+FULL = {"runs": 5, "sizes": [1024, 100], "partitions": [1, 6], "codecs": ["none", "lz4"], "megabytes": 500, "restart_megabytes": 1000,
+        "tap_seconds": 20, "ack": ["buffered", "committed"]}
+QUICK = {"runs": 3, "sizes": [1024], "partitions": [1], "codecs": ["none"], "megabytes": 200, "restart_megabytes": 200,
+         "tap_seconds": 10, "ack": ["buffered"]}
+LEFT_OUT_WHEN_QUICK = ("latency", "durability")
 
 
 def check(parser, given, known):

@@ -34,6 +34,12 @@ class Process:
             raise RuntimeError(f"{self.child.args[0]} did not get ready: " + " | ".join(tail))
         return json.loads(line)
 
+    def kill_9(self):
+        Process.running.remove(self)
+        self.child.kill()
+        self.child.wait()
+        self.child.stdout.close()
+
     def stop(self):
         if self in Process.running:
             Process.running.remove(self)

@@ -7,13 +7,15 @@ import statistics
 import time
 from pathlib import Path
 
-KEYS = ("size", "partitions", "codec")
+KEYS = ("size", "partitions", "codec", "load")
 TITLES = {
-    "startup": "Start-up, idle memory, binary",
+    "startup": "Start to ready, idle memory, binary",
+    "restart": "Start again on what is there, and memory after it went in and out",
     "produce": "Produce, acks=all",
     "fetch": "Fetch, cached",
     "log-memory": "Memory after the bytes of one produce and one fetch",
     "latency": "Produce to consume, 1,000 records/s",
+    "durability": "64 producers that wait for each answer, 100 B",
     "taps": "Tap to MQTT, 2 s windows",
 }
 

@@ -33,6 +33,9 @@ class Tifo:
     def stop(self):
         self.process.stop()
 
+    def kill_9(self):
+        self.process.kill_9()
+
 
 class Kfake:
     name = "kfake"
@@ -48,6 +51,9 @@ class Kfake:
     def stop(self):
         self.process.stop()
 
+    def kill_9(self):
+        self.process.kill_9()
+
 
 class Floor:
     name = "floor"
@@ -62,6 +68,9 @@ class Floor:
 
     def stop(self):
         self.process.stop()
+
+    def kill_9(self):
+        self.process.kill_9()
 
 
 class Kafka:
@@ -87,6 +96,10 @@ class Kafka:
         if self in Kafka.running:
             Kafka.running.remove(self)
             self._oracle("stop", self.fleet.tools.oracle_dir, self.port)
+
+    def kill_9(self):
+        Kafka.running.remove(self)
+        self._oracle("kill", self.fleet.tools.oracle_dir, self.port)
 
     def _oracle(self, *arguments):
         properties = self.run / "extra.properties"
