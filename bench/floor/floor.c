@@ -75,6 +75,7 @@ int main(int argc, char **argv) {
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         socklen_t size = sizeof address;
         int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+        crc_prepare();
         if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 4)) die("listen");
         getsockname(listener, (struct sockaddr *)&address, &size);
         printf("{\"port\":%d}\n", ntohs(address.sin_port));

@@ -67,6 +67,7 @@ int main(int argc, char **argv) {
         int producing = !strcmp(argv[1], "produce"), on = 1;
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         pid_t server = atoi(argv[3]);
+        crc_prepare();
         frame_bytes = (uint32_t)atoi(argv[4]);
         frames = atoll(argv[5]) / frame_bytes;
         frame = malloc(frame_bytes);
