@@ -5,8 +5,11 @@
 
 use super::response::{Part, Response};
 use bytes::{Buf, Bytes, BytesMut};
-use std::io;
-use tokio::{io::Interest, net::TcpStream};
+use std::{io, task::Poll};
+use tokio::{
+    io::{AsyncReadExt, Interest},
+    net::TcpStream,
+};
 
 /// Room that is made for one read.
 const READ_CHUNK_BYTES: usize = 64 * 1024;
@@ -40,14 +43,24 @@ impl Transport {
             if let Some(frame) = self.take_frame()? {
                 return Ok(Some(frame));
             }
+            // No buffer is held before there is something to read into it.
             self.stream.readable().await?;
             self.received.reserve(READ_CHUNK_BYTES);
-            match self.stream.try_read_buf(&mut self.received) {
-                Ok(0) => return Ok(None),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.release_if_empty(),
-                Err(error) => return Err(error.into()),
+            match self.read_at_once().await? {
+                Poll::Ready(0) => return Ok(None),
+                Poll::Ready(_) => {}
+                Poll::Pending => self.release_if_empty(),
             }
+        }
+    }
+
+    /// Reads what is there, without waiting. A read that leaves room in the buffer has emptied the socket: the runtime
+    /// then waits for more instead of trying again in vain, which saves a system call a request.
+    async fn read_at_once(&mut self) -> io::Result<Poll<usize>> {
+        let read = std::pin::pin!(self.stream.read_buf(&mut self.received));
+        match futures::poll!(read) {
+            Poll::Ready(count) => Ok(Poll::Ready(count?)),
+            Poll::Pending => Ok(Poll::Pending),
         }
     }
 

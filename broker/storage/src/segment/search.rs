@@ -27,11 +27,10 @@ impl Segment {
             walk = self.walk(start);
         }
         let mut last = None;
-        for step in walk {
-            let located = step?;
-            if located.position > limit {
-                break;
-            }
+        // What lies behind the limit is not read: its header would cost one more system call a fetch.
+        while walk.position() <= limit
+            && let Some(located) = walk.next().transpose()?
+        {
             last = Some(located);
         }
         Ok(last.filter(|located| located.position > start))
