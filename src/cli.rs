@@ -21,6 +21,32 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print every setting in force and where it comes from
     Config(ServeArgs),
+    /// Check or repair the log's files, with no broker running
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+/// What `tifo log` does with a data directory, or with the directory of one partition.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Read every file and say what is wrong, where, what it means and what repair would do; change nothing
+    #[command(after_help = EXIT_CODES)]
+    Check(LogArgs),
+    /// Mend what check complains of; bytes that are taken out of a log are kept in a .damaged file, offsets stay
+    #[command(after_help = EXIT_CODES)]
+    Repair(LogArgs),
+}
+
+const EXIT_CODES: &str = "Exit code: 0 nothing is (any more) wrong; 1 could not run; 2 wrong command line; \
+    3 only what the broker mends by itself; 4 damage";
+
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// A data directory, or the directory of one partition
+    pub dir: PathBuf,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `serve`; each overrides the environment, which overrides the file.

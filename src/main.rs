@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod log_files;
 mod logging;
 mod replay;
 mod serve;
@@ -13,12 +14,13 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
-        Command::Replay(args) => replay::run(args),
-        Command::Config(args) => print_config(&args),
+        Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => replay::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Config(args) => print_config(&args).map(|()| ExitCode::SUCCESS),
+        Command::Log(command) => log_files::run(&command),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("tifo: {error:#}");
             ExitCode::FAILURE

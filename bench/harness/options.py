@@ -19,6 +19,8 @@ def parse(parts):
     p.add_argument("--rate", type=int, default=10_000, help="taps per second (10000)")
     p.add_argument("--tap-seconds", type=int, help="steady time of one tap run (20)")
     p.add_argument("--ack", type=csv, metavar="MODE,…", help="of buffered, committed (both)")
+    p.add_argument("--count", type=int, help="partitions of the part `partitions` (10000)")
+    p.add_argument("--kafka-count", type=int, help="the same for Apache Kafka, which takes minutes (1000)")
     p.add_argument("--tifo", metavar="FILE", help="measure this binary instead of building one")
     choice = p.parse_args()
     for name, value in (QUICK if choice.quick else FULL).items():
@@ -33,10 +35,10 @@ def parse(parts):
 
 
 FULL = {"runs": 5, "sizes": [1024, 100], "partitions": [1, 6], "codecs": ["none", "lz4"], "megabytes": 500, "restart_megabytes": 1000,
-        "tap_seconds": 20, "ack": ["buffered", "committed"]}
+        "tap_seconds": 20, "ack": ["buffered", "committed"], "count": 10_000, "kafka_count": 1000}
 QUICK = {"runs": 3, "sizes": [1024], "partitions": [1], "codecs": ["none"], "megabytes": 200, "restart_megabytes": 200,
-         "tap_seconds": 10, "ack": ["buffered"]}
-LEFT_OUT_WHEN_QUICK = ("latency", "durability")
+         "tap_seconds": 10, "ack": ["buffered"], "count": 2000, "kafka_count": 200}
+LEFT_OUT_WHEN_QUICK = ("latency", "durability", "partitions")
 
 
 def check(parser, given, known):

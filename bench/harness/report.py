@@ -17,6 +17,7 @@ TITLES = {
     "latency": "Produce to consume, 1,000 records/s",
     "durability": "64 producers that wait for each answer, 100 B",
     "taps": "Tap to MQTT, 2 s windows",
+    "partitions": "Thousands of partitions (Tifo under a limit of 4,096 open files)",
 }
 
 

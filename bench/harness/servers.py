@@ -19,6 +19,7 @@ KAFKA_PROPERTIES = "log.segment.delete.delay.ms=1000\n"
 
 class Tifo:
     name = "tifo"
+    prefix = ()
 
     def __init__(self, fleet, arguments=("--roles", "broker")):
         self.fleet, self.arguments, self.data = fleet, arguments, fleet.directory("tifo")
@@ -26,7 +27,7 @@ class Tifo:
     def start(self):
         ports = ["--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
         where = [] if "--ephemeral" in self.arguments else ["--data-dir", self.data]
-        self.process = Process([self.fleet.tools.tifo, "serve", *self.arguments, *where, *ports], self.fleet.log("tifo"))
+        self.process = Process([*self.prefix, self.fleet.tools.tifo, "serve", *self.arguments, *where, *ports], self.fleet.log("tifo"))
         self.pid, self.address = self.process.pid, self.process.ready.get("kafka")
         return self
 

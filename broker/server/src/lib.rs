@@ -21,7 +21,7 @@ mod partition;
 mod services;
 
 pub use broker::{Broker, BrokerError};
-pub use catalog::OpenError;
+pub use catalog::{DataDirError, DataDirLock, OpenError};
 pub use client::{ClientError, LogClient};
 pub use clock::Clock;
 pub use config::{BrokerConfig, ConfigError};

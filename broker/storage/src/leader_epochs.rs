@@ -50,6 +50,19 @@ impl LeaderEpochs {
         Some((*found, self.entries.get(next).map_or(log_end_offset, |(_, start)| *start)))
     }
 
+    /// The current epoch.
+    pub fn latest(&self) -> Option<i32> {
+        self.entries.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// Whether it says of every epoch that `found` in the log has what the log says. It may know of earlier ones, which are gone.
+    pub fn agrees_with(&self, found: &Self, log_end_offset: i64) -> bool {
+        let end = |known: &Self, epoch| {
+            known.end_offset_for(epoch, log_end_offset).map(|(epoch, end)| (epoch, end.min(log_end_offset)))
+        };
+        found.entries.iter().all(|(epoch, _)| end(self, *epoch) == end(found, *epoch))
+    }
+
     pub fn encode(&self) -> String {
         let mut out = format!("0\n{}\n", self.entries.len());
         for (epoch, start) in &self.entries {

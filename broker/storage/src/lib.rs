@@ -4,6 +4,7 @@
 //! The caller serialises writers: one `&mut Log` at a time. Readers take a [`LogSlice`] under the caller's
 //! lock and read from the file after releasing it; a slice keeps its segment's file open.
 
+pub mod check;
 mod checkpoint;
 mod compaction;
 mod compression;

@@ -7,9 +7,9 @@ use crate::{
 use std::path::Path;
 use uuid::Uuid;
 
-const FILE_NAME: &str = "partition.metadata";
+pub(crate) const FILE_NAME: &str = "partition.metadata";
 /// Largest file that is read.
-const MAX_BYTES: u64 = 4096;
+pub(crate) const MAX_BYTES: u64 = 4096;
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// Writes the topic id into the partition's directory, which exists.
@@ -28,7 +28,7 @@ pub fn read_partition_metadata(file_system: &dyn FileSystem, dir: &Path) -> Resu
     }
 }
 
-fn parse(content: &[u8]) -> Option<Uuid> {
+pub(crate) fn parse(content: &[u8]) -> Option<Uuid> {
     let mut lines = std::str::from_utf8(content).ok()?.lines();
     (lines.next()? == "version: 0").then_some(())?;
     topic_id_from_string(lines.next()?.strip_prefix("topic_id: ")?)

@@ -27,6 +27,31 @@ pub struct DataDir {
     _lock: fs::File,
 }
 
+/// Keeps every broker out of a data directory that none uses now, for as long as it lives.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _lock: Option<fs::File>,
+}
+
+impl DataDirLock {
+    /// Locks a directory that is there, without making anything in it: where no broker ever ran there is nothing to lock.
+    pub fn take(path: &Path) -> Result<Self, DataDirError> {
+        match fs::File::open(path.join(LOCK_FILE)) {
+            Ok(lock) => lock_file(path, lock).map(|lock| Self { _lock: Some(lock) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self { _lock: None }),
+            Err(source) => Err(DataDirError::Unusable { path: path.to_owned(), source }),
+        }
+    }
+}
+
+fn lock_file(path: &Path, lock: fs::File) -> Result<fs::File, DataDirError> {
+    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse(path.to_owned())),
+        Err(errno) => Err(DataDirError::Unusable { path: path.to_owned(), source: errno.into() }),
+    }
+}
+
 /// Why the data directory cannot be used, and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -42,12 +67,8 @@ impl DataDir {
         let unusable = |source| DataDirError::Unusable { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(unusable)?;
         let options = fs::File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE));
-        let lock = options.map_err(unusable)?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse(path.to_owned())),
-            Err(errno) => Err(unusable(errno.into())),
-        }
+        let lock = lock_file(path, options.map_err(unusable)?)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -62,16 +83,33 @@ impl DataDir {
         self.path.join(format!("{topic}-{partition}"))
     }
 
-    /// Makes a partition's directory. One that another topic of the same name left behind is set aside.
-    pub fn prepare_partition(&self, topic: &str, partition: i32, id: Uuid) -> Result<PathBuf, StorageError> {
+    /// The directory of a partition that the metadata log knows. Its `partition.metadata` is written anew if it is missing or
+    /// damaged: a flipped bit there must not cost the records beside it.
+    pub fn known_partition(&self, topic: &str, partition: i32, id: Uuid) -> Result<PathBuf, StorageError> {
         let dir = self.partition_dir(topic, partition);
-        let wanted = partition_metadata(id);
-        let file = dir.join(PARTITION_METADATA);
-        match fs::read_to_string(&file) {
-            Ok(found) if found == wanted => return Ok(dir),
-            Ok(_) => self.set_aside(topic, partition)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("read", &file, error)),
+        match fs::read(dir.join(PARTITION_METADATA)) {
+            Ok(found) if found == partition_metadata(id).into_bytes() => return Ok(dir),
+            Ok(_) => tracing::warn!(dir = %dir.display(), "partition.metadata is damaged: written anew"),
+            Err(_) => {}
+        }
+        self.make_partition(dir, id)
+    }
+
+    /// Makes a new partition's directory. One that another topic of the same name left behind is set aside.
+    pub fn new_partition(&self, topic: &str, partition: i32, id: Uuid) -> Result<PathBuf, StorageError> {
+        let dir = self.partition_dir(topic, partition);
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.set_aside(topic, partition)?,
+            Err(error) => return Err(failed("create", &dir, error)),
+            Ok(()) => {}
+        }
+        self.make_partition(dir, id)
+    }
+
+    fn make_partition(&self, dir: PathBuf, id: Uuid) -> Result<PathBuf, StorageError> {
+        let (file, wanted) = (dir.join(PARTITION_METADATA), partition_metadata(id));
+        if fs::write(&file, &wanted).is_ok() {
+            return Ok(dir);
         }
         fs::create_dir_all(&dir).map_err(|error| failed("create", &dir, error))?;
         fs::write(&file, wanted).map_err(|error| failed("write", &file, error))?;

@@ -14,7 +14,7 @@ mod records;
 pub mod topic_settings;
 
 pub use changes::{Increase, NewTopic};
-pub use data_dir::DataDirError;
+pub use data_dir::{DataDirError, DataDirLock};
 pub use opening::OpenError;
 
 use crate::{clock::Clock, config::BrokerConfig, errors::RequestError, partition::Partition};

@@ -119,14 +119,9 @@ impl Catalog {
         index: i32,
         settings: &Settings,
     ) -> Result<Arc<Partition>, RequestError> {
-        let opener = Opener {
-            data: &self.data,
-            file_system: &self.file_system,
-            broker: &self.config.settings,
-            now_ms: self.clock.now_ms(),
-        };
         let config = topic_settings::log_config(settings, &self.config.settings);
-        let (log, _) = opener.open_log(name, id, index, config)?;
+        let dir = self.data.new_partition(name, index, id)?;
+        let (log, _) = Log::open(self.file_system.clone(), &dir, config, self.clock.now_ms())?;
         Ok(Arc::new(Partition::new(name.clone(), index, Some(log))))
     }
 }
@@ -178,7 +173,7 @@ impl Opener<'_> {
     }
 
     fn open_log(&self, topic: &str, id: Uuid, index: i32, config: LogConfig) -> Result<(Log, usize), StorageError> {
-        let dir = self.data.prepare_partition(topic, index, id)?;
+        let dir = self.data.known_partition(topic, index, id)?;
         let (log, recovered) = Log::open(self.file_system.clone(), &dir, config, self.now_ms)?;
         if recovered.truncated_bytes > 0 {
             let cut = recovered.truncated_bytes;

@@ -113,6 +113,27 @@ impl BatchHeader {
         self
     }
 
+    /// A batch without records that stands for these offsets, as Kafka's cleaner leaves where all records are gone.
+    pub(crate) fn empty(base_offset: i64, last_offset_delta: i32, partition_leader_epoch: i32) -> Self {
+        let mut header = Self {
+            base_offset,
+            batch_length: i32::try_from(HEADER_LENGTH - LENGTH_PREFIX).unwrap_or(0),
+            partition_leader_epoch,
+            magic: 2,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta,
+            base_timestamp: -1,
+            max_timestamp: -1,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            record_count: 0,
+        };
+        header.crc = header.crc_over(&[]);
+        header
+    }
+
     /// CRC-32C over everything behind the CRC field: the rest of this header, and the records.
     pub(crate) fn crc_over(&self, records: &[u8]) -> u32 {
         let header = self.encode();

@@ -5,7 +5,7 @@
 //! was never durable and is dropped. Damage that no crash leaves (the bytes were once written) is never cut: it takes the
 //! partition offline with the file and the position. Missing or damaged side files are made anew.
 
-mod scan;
+pub(crate) mod scan;
 mod start;
 
 use crate::{

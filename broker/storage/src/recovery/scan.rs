@@ -59,20 +59,20 @@ pub(super) fn is_torn(segment: &Segment, damage: &Damage, next_offset: i64, last
 }
 
 /// A part of the file in memory.
-struct Window {
+pub(crate) struct Window {
     file: OpenFile,
-    length: u64,
+    pub length: u64,
     start: u64,
     content: Vec<u8>,
 }
 
 impl Window {
-    fn open(segment: &Segment) -> Result<Self, StorageError> {
+    pub fn open(segment: &Segment) -> Result<Self, StorageError> {
         Ok(Self { file: segment.file()?, length: segment.file_length()?, start: 0, content: Vec::new() })
     }
 
     /// At least `least` bytes from `position` on (fewer only at the file's end), as many as are in memory.
-    fn at(&mut self, segment: &Segment, position: u64, least: usize) -> Result<&[u8], StorageError> {
+    pub fn at(&mut self, segment: &Segment, position: u64, least: usize) -> Result<&[u8], StorageError> {
         let left = usize::try_from(self.length.saturating_sub(position)).unwrap_or(usize::MAX);
         let within = usize::try_from(position.wrapping_sub(self.start)).unwrap_or(usize::MAX);
         let hit = within.checked_add(least.min(left)).is_some_and(|end| end <= self.content.len());
@@ -86,7 +86,7 @@ impl Window {
     }
 
     /// The batch at `position`, if it is whole and its CRC fits; else what is wrong.
-    fn batch(&mut self, segment: &Segment, position: u64) -> Result<Result<BatchHeader, String>, StorageError> {
+    pub fn batch(&mut self, segment: &Segment, position: u64) -> Result<Result<BatchHeader, String>, StorageError> {
         let header = match BatchHeader::decode(self.at(segment, position, HEADER_LENGTH)?) {
             Ok(header) => header,
             Err(error) => return Ok(Err(error.0)),
@@ -115,7 +115,7 @@ impl Window {
     }
 
     /// A cheap look before the CRC: a header of format 2 with an offset that can come.
-    fn may_be_batch(&mut self, segment: &Segment, position: u64, next_offset: i64) -> Result<bool, StorageError> {
+    pub fn may_be_batch(&mut self, segment: &Segment, position: u64, next_offset: i64) -> Result<bool, StorageError> {
         let here = self.at(segment, position, HEADER_LENGTH)?;
         if here.get(MAGIC_POSITION) != Some(&2) {
             return Ok(false);
@@ -153,7 +153,7 @@ impl Window {
 
     /// Whether a block between `start` and `end` is all zeros: it was never written. At the start it may be the rest of a block that
     /// was written before, at the end that of the file; these must be longer than the zeros a right header can begin with.
-    fn has_unwritten_block(&mut self, segment: &Segment, start: u64, end: u64) -> Result<bool, StorageError> {
+    pub fn has_unwritten_block(&mut self, segment: &Segment, start: u64, end: u64) -> Result<bool, StorageError> {
         let mut position = start;
         while position < end {
             let block_end = (position + 1).next_multiple_of(BLOCK_BYTES);
