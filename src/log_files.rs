@@ -9,7 +9,7 @@ use tifo_storage::{
     file_system::{FileSystem, RealFileSystem},
 };
 
-use crate::cli::{LogArgs, LogCommand};
+use crate::cli::LogCommand;
 
 /// Exit codes beside 0 (all right) and 1 (could not run).
 const ONLY_HARMLESS: u8 = 3;
