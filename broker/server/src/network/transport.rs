@@ -90,7 +90,10 @@ impl Transport {
         for (index, part) in response.parts.into_iter().enumerate() {
             match part {
                 Part::Bytes(bytes) => self.write_bytes(bytes, index + 1 < count).await?,
-                Part::File(slice) => self.write_file(&slice.file, slice.position, slice.length).await?,
+                Part::File(slice) => match slice.file() {
+                    Some(file) => self.write_file(file, slice.position, slice.length).await?,
+                    None => self.write_bytes(slice.read().map_err(io::Error::other)?, index + 1 < count).await?,
+                },
             }
         }
         Ok(())

@@ -9,11 +9,13 @@ use super::{
 use crate::{
     StorageError,
     checkpoint::{self, Checkpoint},
+    compaction::CleanerCheckpoint,
     file_system::{FileSystem, TEMPORARY_SUFFIX, io_error, read_small},
     leader_epochs::{self, LeaderEpochs},
     partition_metadata,
     record_batch::BatchHeader,
     segment::{DELETED_FILE_SUFFIX, FileKind, Segment, SegmentFiles},
+    start_offset,
 };
 use std::{
     path::{Path, PathBuf},
@@ -49,6 +51,7 @@ pub(super) fn examine(file_system: &Arc<dyn FileSystem>, dir: &Path) -> Result<E
         bases,
         checkpoint: None,
         checkpoint_is_on_a_batch: false,
+        written_start: 0,
         leader_epochs: LeaderEpochs::default(),
         records: 0,
         next_offset: 0,
@@ -67,6 +70,8 @@ pub(super) struct Check<'a> {
     pub bases: Vec<i64>,
     pub checkpoint: Option<Checkpoint>,
     checkpoint_is_on_a_batch: bool,
+    /// What `log-start-offset` says.
+    pub written_start: i64,
     pub leader_epochs: LeaderEpochs,
     records: u64,
     pub next_offset: i64,
@@ -211,7 +216,8 @@ impl Check<'_> {
             self.other_file(&name);
         }
         let first = self.bases.first().copied().unwrap_or(0);
-        let start = self.checkpoint.map_or(first, |checkpoint| checkpoint.log_start_offset.max(first));
+        let noted = self.checkpoint.map_or(first, |checkpoint| checkpoint.log_start_offset);
+        let start = first.max(noted).max(self.written_start);
         let report = PartitionReport {
             dir: self.dir.to_path_buf(),
             segments: self.bases.len(),
@@ -234,7 +240,13 @@ impl Check<'_> {
     }
 
     fn other_file(&mut self, name: &str) {
-        let once = [checkpoint::FILE_NAME, leader_epochs::FILE_NAME, partition_metadata::FILE_NAME];
+        let once = [
+            checkpoint::FILE_NAME,
+            leader_epochs::FILE_NAME,
+            partition_metadata::FILE_NAME,
+            start_offset::FILE_NAME,
+            CleanerCheckpoint::FILE_NAME,
+        ];
         if once.contains(&name) || FileKind::Log.parse(name).is_some() || FileKind::Snapshot.parse(name).is_some() {
             return;
         }
@@ -250,15 +262,18 @@ impl Check<'_> {
             debug_assert!(FileKind::SIDE.contains(&kind));
         } else if name.ends_with(KEPT_ASIDE_SUFFIX) {
             self.note(name, "bytes that an earlier repair kept aside".into());
-        } else if name.ends_with(TEMPORARY_SUFFIX) || name.ends_with(DELETED_FILE_SUFFIX) {
-            self.note(name, "left over from a stop in the middle; the next start removes it".into());
+        } else if [TEMPORARY_SUFFIX, DELETED_FILE_SUFFIX, ".cleaned", ".swap"].iter().any(|end| name.ends_with(end)) {
+            self.note(
+                name,
+                "left over from a stop in the middle; the next start removes it or ends what was begun".into(),
+            );
         } else {
             self.note(name, "not a file of Tifo's".into());
         }
     }
 
     pub fn files(&self, base_offset: i64) -> SegmentFiles {
-        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset }
+        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset, suffix: "" }
     }
 
     pub fn has(&self, name: &str) -> bool {

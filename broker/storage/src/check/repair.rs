@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Log, LogConfig, StorageError,
     checkpoint::{self, Checkpoint},
+    compaction::CleanerCheckpoint,
     file_system::{
         FileSystem, OpenFile, TEMPORARY_SUFFIX, append_all, bytes, io_error, open, read_exact_at, remove_if_there,
         suffixed, write_atomically,
@@ -19,6 +20,7 @@ use crate::{
     leader_epochs,
     record_batch::BatchHeader,
     segment::{FileKind, IndexState, Segment, SegmentFiles},
+    start_offset,
 };
 use std::{
     path::{Path, PathBuf},
@@ -89,7 +91,8 @@ impl Repair<'_> {
         remove_if_there(&**self.file_system, &self.dir.join(leader_epochs::FILE_NAME))?;
         for finding in &self.found.report.findings {
             let name = finding.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let made_anew = FileKind::of(name).is_some_and(|(kind, _)| kind != FileKind::Log);
+            let made_anew = FileKind::of(name).is_some_and(|(kind, _)| kind != FileKind::Log)
+                || [start_offset::FILE_NAME, CleanerCheckpoint::FILE_NAME].contains(&name);
             if made_anew && finding.severity > super::Severity::Note {
                 remove_if_there(&**self.file_system, &finding.file)?;
             }
@@ -98,7 +101,12 @@ impl Repair<'_> {
     }
 
     fn rewrite(&mut self, base: i64) -> Result<(), StorageError> {
-        let files = SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset: base };
+        let files = SegmentFiles {
+            file_system: self.file_system.clone(),
+            dir: self.dir.clone(),
+            base_offset: base,
+            suffix: "",
+        };
         let limit = self.found.bases.iter().copied().find(|other| *other > base);
         let trusted = self.found.checkpoint.filter(|checkpoint| checkpoint.segment >= base);
         let trusted_until = trusted.map_or(0, |at| if at.segment > base { u64::MAX } else { at.position });

@@ -3,16 +3,48 @@
 use super::partition::Check;
 use crate::{
     StorageError,
+    compaction::CleanerCheckpoint,
     leader_epochs::{self, LeaderEpochs},
     partition_metadata,
     producer_state::{MAX_SNAPSHOT_BYTES, ProducerStates},
     segment::FileKind,
+    start_offset,
 };
 
 pub(super) fn check(check: &mut Check<'_>) -> Result<(), StorageError> {
     snapshots(check)?;
     leader_epochs(check)?;
+    log_start(check)?;
+    cleaner_checkpoint(check)?;
     topic_id(check)
+}
+
+fn log_start(check: &mut Check<'_>) -> Result<(), StorageError> {
+    let Some(content) = check.read(start_offset::FILE_NAME, start_offset::MAX_BYTES)? else { return Ok(()) };
+    match start_offset::decode(&content) {
+        Some(start) => check.written_start = start,
+        None => check.damage(
+            start_offset::FILE_NAME,
+            "it does not parse, or its CRC does not fit",
+            "the log starts at its first segment: deleted records in it may be read again",
+            "removed; the log starts where the checkpoint says",
+        ),
+    }
+    Ok(())
+}
+
+fn cleaner_checkpoint(check: &mut Check<'_>) -> Result<(), StorageError> {
+    let content = check.read(CleanerCheckpoint::FILE_NAME, CleanerCheckpoint::MAX_BYTES)?;
+    if content.is_some_and(|content| CleanerCheckpoint::decode(&content).is_none()) {
+        let name = CleanerCheckpoint::FILE_NAME;
+        check.harmless(
+            name,
+            "it does not parse, or its CRC does not fit",
+            "the log is compacted from its start again",
+            "removed",
+        );
+    }
+    Ok(())
 }
 
 fn snapshots(check: &mut Check<'_>) -> Result<(), StorageError> {

@@ -18,7 +18,7 @@ pub(crate) struct CleanerCheckpoint {
 
 impl CleanerCheckpoint {
     pub const FILE_NAME: &'static str = "cleaner-checkpoint";
-    const MAX_BYTES: u64 = 1024;
+    pub const MAX_BYTES: u64 = 1024;
 
     /// The checkpoint in `dir` if it is right and not beyond `log_end_offset`; a wrong one is removed.
     pub fn read(file_system: &dyn FileSystem, dir: &Path, log_end_offset: i64) -> Result<Option<Self>, StorageError> {
@@ -47,7 +47,7 @@ impl CleanerCheckpoint {
         format!("{body}crc32c: {crc:08x}\n")
     }
 
-    fn decode(file: &[u8]) -> Option<Self> {
+    pub fn decode(file: &[u8]) -> Option<Self> {
         let (body, crc) = std::str::from_utf8(file).ok()?.strip_suffix('\n')?.rsplit_once("crc32c: ")?;
         let right = u32::from_str_radix(crc, 16).ok()? == crc32c::crc32c(body.as_bytes());
         let offset = body.strip_prefix("version: 0\nfirst_dirty_offset: ")?.strip_suffix('\n')?;

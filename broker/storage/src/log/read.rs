@@ -56,13 +56,8 @@ impl Log {
             self.cursors.remember(Cursor { offset: next_offset, segment: segment.base_offset(), position: range.end });
         }
         let file = segment.file()?;
-        Ok(Some(LogSlice {
-            file: file.file,
-            path: file.path,
-            position: range.start,
-            length: usize::try_from(range.end - range.start).unwrap_or(usize::MAX),
-            base_offset: range.base_offset,
-        }))
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        Ok(Some(LogSlice::new(file, range.start, length, range.base_offset)))
     }
 
     /// All segments, oldest first.

@@ -2,16 +2,15 @@
 
 use crate::{
     StorageError,
-    file_system::{io_error, read_exact_from},
+    file_system::{OpenFile, io_error, read_exact_from},
 };
 use bytes::Bytes;
-use std::{path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 /// A contiguous run of whole record batches in one segment file.
 #[derive(Debug, Clone)]
 pub struct LogSlice {
-    /// Open segment file; stays readable after the segment is deleted.
-    pub file: Arc<std::fs::File>,
+    source: Source,
     /// Where that file was when it was opened; for messages only.
     pub path: Arc<Path>,
     pub position: u64,
@@ -20,11 +19,41 @@ pub struct LogSlice {
     pub base_offset: i64,
 }
 
+#[derive(Debug, Clone)]
+enum Source {
+    /// Open segment file; stays readable after the segment is deleted.
+    File(Arc<File>),
+    /// The bytes, taken out of it.
+    Memory(Bytes),
+}
+
 impl LogSlice {
+    pub(super) fn new(file: OpenFile, position: u64, length: usize, base_offset: i64) -> Self {
+        Self { source: Source::File(file.file), path: file.path, position, length, base_offset }
+    }
+
+    /// The open file to send from; None once the bytes are in memory.
+    pub fn file(&self) -> Option<&File> {
+        match &self.source {
+            Source::File(file) => Some(file),
+            Source::Memory(_) => None,
+        }
+    }
+
     /// The bytes, through user space. `length` is at most what `max_bytes` allowed, or one batch.
     pub fn read(&self) -> Result<Bytes, StorageError> {
+        let file = match &self.source {
+            Source::File(file) => file,
+            Source::Memory(content) => return Ok(content.clone()),
+        };
         let mut content = vec![0; self.length];
-        read_exact_from(&self.file, &mut content, self.position).map_err(io_error("read", &self.path))?;
+        read_exact_from(file, &mut content, self.position).map_err(io_error("read", &self.path))?;
         Ok(Bytes::from(content))
+    }
+
+    /// Takes the bytes into memory and lets go of the file, which an answer with thousands of slices must not keep open.
+    pub fn load(&mut self) -> Result<(), StorageError> {
+        self.source = Source::Memory(self.read()?);
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tifo_storage::LogSlice;
 /// First version with compact lengths and tag sections.
 const FLEXIBLE_SINCE: i16 = 12;
 /// Shorter runs are copied into the frame: one system call less than sending them from the file.
-const SENDFILE_FROM_BYTES: usize = 4096;
+pub(super) const SENDFILE_FROM_BYTES: usize = 4096;
 /// Bytes of one partition besides its records, roughly.
 const PARTITION_SIZE_HINT: usize = 56;
 
@@ -124,7 +124,7 @@ impl Encoder {
         }
         match slice {
             None => {}
-            Some(slice) if slice.length >= SENDFILE_FROM_BYTES => self.frame.put_file(slice),
+            Some(slice) if slice.length >= SENDFILE_FROM_BYTES && slice.file().is_some() => self.frame.put_file(slice),
             Some(slice) => {
                 let records = slice.read().map_err(|error| EncodeError::new(error.to_string()))?;
                 self.frame.bytes.put_slice(&records);

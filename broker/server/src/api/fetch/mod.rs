@@ -71,6 +71,8 @@ pub const API: Api = Api {
 
 /// Longest wait that a client may ask for; also keeps the arithmetic of deadlines sound.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// Slices of one response that are sent from their files, which stay open until then; further ones are copied.
+const MAX_FILES_A_RESPONSE: usize = 256;
 
 fn start(catalog: &Catalog, max_bytes: usize, shutdown: &CancellationToken, call: Call) -> super::Pending {
     let context = call.context.clone();
@@ -172,11 +174,17 @@ impl Fetch {
     fn read_all(&self) -> Vec<Read> {
         let mut left = self.max_bytes;
         let mut is_empty = true;
+        let mut files = 0;
         let reads = self.partitions().map(|asked| {
-            let read = asked.read(left, is_empty)?;
-            if let Some(slice) = &read.slice {
+            let mut read = asked.read(left, is_empty)?;
+            if let Some(slice) = &mut read.slice {
                 is_empty = false;
                 left = left.saturating_sub(slice.length);
+                if slice.length < encode::SENDFILE_FROM_BYTES || files >= MAX_FILES_A_RESPONSE {
+                    slice.load().map_err(|_| ResponseError::KafkaStorageError)?;
+                } else {
+                    files += 1;
+                }
             }
             Ok(read)
         });
