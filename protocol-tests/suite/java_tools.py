@@ -13,7 +13,8 @@ T = "org.apache.kafka.tools"
 TOOLS = {"topics": f"{T}.TopicCommand", "consumer-groups": f"{T}.consumer.group.ConsumerGroupCommand",
          "get-offsets": f"{T}.GetOffsetShell", "dump-log": f"{T}.DumpLogSegments",
          "console-producer": f"{T}.ConsoleProducer", "console-consumer": f"{T}.consumer.ConsoleConsumer",
-         "configs": "kafka.admin.ConfigCommand", "api-versions": f"{T}.BrokerApiVersionsCommand"}
+         "configs": "kafka.admin.ConfigCommand", "delete-records": f"{T}.DeleteRecordsCommand",
+         "api-versions": f"{T}.BrokerApiVersionsCommand"}
 HEAP = "-Xmx512M"
 
 

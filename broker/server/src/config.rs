@@ -78,6 +78,14 @@ pub enum ConfigError {
 /// Settings of Kafka that other parts of this broker read from [`BrokerConfig::settings`].
 const OTHER_SETTINGS: &[&str] = &["producer.id.expiration.ms"];
 
+/// Timers of Kafka's log manager: accepted and without effect. What is due is done within seconds here.
+const TIMERS: &[&str] = &[
+    "log.retention.check.interval.ms",
+    "log.flush.offset.checkpoint.interval.ms",
+    "log.flush.start.offset.checkpoint.interval.ms",
+    "log.flush.scheduler.interval.ms",
+];
+
 impl BrokerConfig {
     /// Refuses what no part of the broker would understand.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -168,6 +176,7 @@ impl BrokerConfig {
 
 fn check_other(name: &str, value: &str) -> Result<(), ConfigError> {
     let is_other = OTHER_SETTINGS.contains(&name)
+        || TIMERS.contains(&name)
         || name.starts_with("group.")
         || name.starts_with("offsets.")
         || name == "offset.metadata.max.bytes";
@@ -205,7 +214,7 @@ fn nearest(wrong: &str) -> String {
         "log.max.open.files",
     ];
     let inherited = TOPIC_SETTINGS.iter().flat_map(|setting| setting.inherits.iter().map(|(name, _)| *name));
-    let known = typed.into_iter().chain(inherited).chain(OTHER_SETTINGS.iter().copied());
+    let known = typed.into_iter().chain(inherited).chain(OTHER_SETTINGS.iter().copied()).chain(TIMERS.iter().copied());
     known.min_by_key(|name| distance(wrong, name)).unwrap_or("num.partitions").to_owned()
 }
 

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
     describe_configs_request::DescribeConfigsResource, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::StrBytes;
-use std::{fs, path::Path};
+use std::fs;
 use support::*;
 use tifo_broker::{Broker, Clock, LogClient};
 
@@ -86,21 +86,10 @@ async fn a_kill_keeps_what_was_answered() {
     let broker = start(copy.path()).await;
     let mut client = Client::connect(broker.kafka_addr()).await;
     check(&mut client, &before).await;
+    broker.maintain();
     broker.shutdown().await;
     let left: Vec<_> = fs::read_dir(copy.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_str().unwrap().starts_with("gone")), "{left:?}");
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::{
     StorageError,
-    file_system::{FileSystem, read_small, write_atomically},
+    file_system::{FileSystem, read_small, write_unsynced},
 };
 use std::path::Path;
 use uuid::Uuid;
@@ -12,10 +12,10 @@ pub(crate) const FILE_NAME: &str = "partition.metadata";
 pub(crate) const MAX_BYTES: u64 = 4096;
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Writes the topic id into the partition's directory, which exists.
+/// Writes the topic id into the partition's directory, which exists. A power cut may take it back: then the directory's name says as much.
 pub fn write_partition_metadata(file_system: &dyn FileSystem, dir: &Path, topic_id: Uuid) -> Result<(), StorageError> {
     let content = format!("version: 0\ntopic_id: {}", topic_id_to_string(topic_id));
-    write_atomically(file_system, &dir.join(FILE_NAME), content.as_bytes())
+    write_unsynced(file_system, &dir.join(FILE_NAME), content.as_bytes())
 }
 
 /// The topic id that the partition's directory bears; None without the file.

@@ -47,7 +47,7 @@ impl Catalog {
         let log = writer.log.as_mut().ok_or_else(stopping)?;
         let hosted = self.open_partitions(&name, id, 0..partitions, &settings)?;
         let record = MetadataRecord::Topic { id, name: new.name.clone(), partitions, settings: settings.clone() };
-        log.append(&record, self.clock.now_ms()).inspect_err(|_| self.remove_files(&hosted))?;
+        log.append(&record, self.clock.now_ms()).inspect_err(|_| self.remove_files(&hosted, 0))?;
         let topic = Arc::new(Topic { name, id, partitions: hosted, settings });
         self.image.write().put(topic.clone());
         tracing::debug!(topic = %topic.name, partitions, "topic created");
@@ -75,7 +75,8 @@ impl Catalog {
         let log = writer.log.as_mut().ok_or_else(stopping)?;
         log.append(&MetadataRecord::TopicDeleted { id }, self.clock.now_ms())?;
         self.image.write().take(&topic);
-        self.remove_files(&topic.partitions);
+        let delay_ms = topic_settings::log_config(&topic.settings, &self.config.settings).file_delete_delay_ms;
+        self.remove_files(&topic.partitions, delay_ms);
         tracing::debug!(topic = %topic.name, "topic deleted");
         Ok(topic)
     }
@@ -92,7 +93,7 @@ impl Catalog {
         let log = writer.log.as_mut().ok_or_else(stopping)?;
         let added = self.open_partitions(&topic.name, topic.id, before..increase.count, &topic.settings)?;
         let record = MetadataRecord::Partitions { id: topic.id, count: increase.count };
-        log.append(&record, self.clock.now_ms()).inspect_err(|_| self.remove_files(&added))?;
+        log.append(&record, self.clock.now_ms()).inspect_err(|_| self.remove_files(&added, 0))?;
         let mut grown = Topic::clone(&topic);
         grown.partitions.extend(added);
         self.image.write().put(Arc::new(grown));
@@ -138,7 +139,7 @@ impl Catalog {
                 Ok(partition) => opened.push(partition),
                 Err(error) => {
                     tracing::error!(topic = %name, partition = index, %error, "partition could not be created");
-                    self.remove_files(&opened);
+                    self.remove_files(&opened, 0);
                     return Err(error);
                 }
             }
@@ -146,12 +147,16 @@ impl Catalog {
         Ok(opened)
     }
 
-    fn remove_files(&self, partitions: &[Arc<Partition>]) {
+    /// The partitions end at once, their directories bear other names; the maintenance removes them `delay_ms` later.
+    fn remove_files(&self, partitions: &[Arc<Partition>], delay_ms: i64) {
+        let now_ms = self.clock.now_ms();
         for partition in partitions {
             partition.abandon();
-            match self.data.mark_deleted(&partition.topic, partition.index) {
-                Ok(marked) => self.data.remove(&marked),
-                Err(error) => tracing::warn!(%error, "a deleted partition's directory could not be renamed"),
+            match self.data.mark_deleted(&partition.topic, partition.index, delay_ms) {
+                Ok(doomed) => self.deletions.add(doomed, now_ms),
+                Err(error) => {
+                    tracing::warn!(%error, "a deleted partition's directory could not be renamed; the next start tries again")
+                }
             }
         }
     }

@@ -1,20 +1,22 @@
-//! The data directory: its lock, and the partition directories in it. The only place of this crate that touches files.
+//! The data directory: its lock, and the partition directories in it. Only the lock passes by the file-system seam.
 //!
 //! `topic-partition/` holds a partition's log and its `partition.metadata`; `metadata/` the metadata log (no topic's
-//! directory can have that name: theirs end in a dash and a number); `.lock` keeps a second process out.
+//! directory can have that name: theirs end in a dash and a number); `.lock` keeps a second process out. A directory that ends in
+//! `-delete` waits for its removal; one that ends in `-stray` belongs to a topic that nobody knows, and stays.
 
-use super::kafka_uuid;
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
-use tifo_storage::StorageError;
+use tifo_storage::{
+    DELETE_SUFFIX, Doomed, StorageError, file_system::FileSystem, read_partition_metadata, write_partition_metadata,
+};
 use uuid::Uuid;
 
 const LOCK_FILE: &str = ".lock";
 const METADATA_DIR: &str = "metadata";
-const PARTITION_METADATA: &str = "partition.metadata";
-const DELETED_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
 /// Longest name of a directory.
 const MAX_DIR_NAME_BYTES: usize = 255;
@@ -23,6 +25,7 @@ const MAX_DIR_NAME_BYTES: usize = 255;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    file_system: Arc<dyn FileSystem>,
     /// Held as long as this process uses the directory.
     _lock: fs::File,
 }
@@ -63,12 +66,12 @@ pub enum DataDirError {
 
 impl DataDir {
     /// Creates the directory if it is missing and locks it for this process.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub fn open(path: &Path, file_system: Arc<dyn FileSystem>) -> Result<Self, DataDirError> {
         let unusable = |source| DataDirError::Unusable { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(unusable)?;
+        file_system.create_dir_all(path).map_err(unusable)?;
         let options = fs::File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE));
         let lock = lock_file(path, options.map_err(unusable)?)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), file_system, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -80,17 +83,17 @@ impl DataDir {
     }
 
     pub fn partition_dir(&self, topic: &str, partition: i32) -> PathBuf {
-        self.path.join(format!("{topic}-{partition}"))
+        self.path.join(dir_name(topic, partition))
     }
 
     /// The directory of a partition that the metadata log knows. Its `partition.metadata` is written anew if it is missing or
     /// damaged: a flipped bit there must not cost the records beside it.
     pub fn known_partition(&self, topic: &str, partition: i32, id: Uuid) -> Result<PathBuf, StorageError> {
         let dir = self.partition_dir(topic, partition);
-        match fs::read(dir.join(PARTITION_METADATA)) {
-            Ok(found) if found == partition_metadata(id).into_bytes() => return Ok(dir),
-            Ok(_) => tracing::warn!(dir = %dir.display(), "partition.metadata is damaged: written anew"),
-            Err(_) => {}
+        match self.owner(&dir)? {
+            Some(owner) if owner == id => return Ok(dir),
+            Some(_) => tracing::warn!(dir = %dir.display(), "partition.metadata names another topic: written anew"),
+            None => {}
         }
         self.make_partition(dir, id)
     }
@@ -98,61 +101,78 @@ impl DataDir {
     /// Makes a new partition's directory. One that another topic of the same name left behind is set aside.
     pub fn new_partition(&self, topic: &str, partition: i32, id: Uuid) -> Result<PathBuf, StorageError> {
         let dir = self.partition_dir(topic, partition);
-        match fs::create_dir(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.set_aside(topic, partition)?,
-            Err(error) => return Err(failed("create", &dir, error)),
-            Ok(()) => {}
+        match self.file_system.list_dir(&dir) {
+            Ok(_) => self.set_aside(topic, partition)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("list", &dir, error)),
         }
         self.make_partition(dir, id)
     }
 
     fn make_partition(&self, dir: PathBuf, id: Uuid) -> Result<PathBuf, StorageError> {
-        let (file, wanted) = (dir.join(PARTITION_METADATA), partition_metadata(id));
-        if fs::write(&file, &wanted).is_ok() {
-            return Ok(dir);
-        }
-        fs::create_dir_all(&dir).map_err(|error| failed("create", &dir, error))?;
-        fs::write(&file, wanted).map_err(|error| failed("write", &file, error))?;
+        self.file_system.create_dir_all(&dir).map_err(|error| failed("create", &dir, error))?;
+        write_partition_metadata(&*self.file_system, &dir, id)?;
         Ok(dir)
+    }
+
+    /// Whose directory it is; None if that is not said, or no more since a power cut: then the metadata log decides.
+    fn owner(&self, dir: &Path) -> Result<Option<Uuid>, StorageError> {
+        match read_partition_metadata(&*self.file_system, dir) {
+            Err(error @ StorageError::Corrupt { .. }) => {
+                tracing::warn!(%error, "the directory is taken for that of the topic whose name it bears");
+                Ok(None)
+            }
+            owner => owner,
+        }
     }
 
     fn set_aside(&self, topic: &str, partition: i32) -> Result<(), StorageError> {
         let dir = self.partition_dir(topic, partition);
         let aside = self.path.join(marked_name(topic, partition, Uuid::new_v4(), STRAY_SUFFIX));
         tracing::warn!(from = %dir.display(), to = %aside.display(), "a directory of an unknown topic is set aside");
-        fs::rename(&dir, &aside).map_err(|error| failed("rename", &dir, error))
+        self.file_system.rename(&dir, &aside).map_err(|error| failed("rename", &dir, error))
     }
 
-    /// Renames a partition's directory to Kafka's form for deleted ones; the files are still there.
-    pub fn mark_deleted(&self, topic: &str, partition: i32) -> Result<PathBuf, StorageError> {
+    /// Renames a partition's directory to Kafka's form for deleted ones; the files stay for `delay_ms`.
+    pub fn mark_deleted(&self, topic: &str, partition: i32, delay_ms: i64) -> Result<Doomed, StorageError> {
         let dir = self.partition_dir(topic, partition);
-        let marked = self.path.join(marked_name(topic, partition, Uuid::new_v4(), DELETED_SUFFIX));
-        fs::rename(&dir, &marked).map_err(|error| failed("rename", &dir, error))?;
-        Ok(marked)
+        let marked = self.path.join(marked_name(topic, partition, Uuid::new_v4(), DELETE_SUFFIX));
+        self.file_system.rename(&dir, &marked).map_err(|error| failed("rename", &dir, error))?;
+        Ok(Doomed::directory(self.file_system.clone(), marked, delay_ms))
     }
 
-    /// Removes what [`DataDir::mark_deleted`] marked.
-    pub fn remove(&self, marked: &Path) {
-        if let Err(error) = fs::remove_dir_all(marked) {
-            tracing::warn!(path = %marked.display(), %error, "a deleted partition's files could not be removed; the next start tries again");
-        }
-    }
-
-    /// Removes deletions that an earlier run did not finish.
-    pub fn remove_leftovers(&self) -> Result<(), StorageError> {
-        for entry in self.entries()? {
-            if entry.to_str().is_some_and(|name| name.ends_with(DELETED_SUFFIX) && name.contains('.')) {
-                self.remove(&self.path.join(entry));
+    /// What deletions that an earlier run did not finish left behind: directories that were renamed already, and those of `deleted`
+    /// topics that were not. Directories of partitions that `is_hosted` are not looked at.
+    pub fn leftovers(
+        &self,
+        deleted: &HashSet<Uuid>,
+        is_hosted: impl Fn(&str, i32) -> bool,
+    ) -> Result<Vec<Doomed>, StorageError> {
+        let names = self.file_system.list_dir(&self.path).map_err(|error| failed("list", &self.path, error))?;
+        let mut doomed = Vec::new();
+        for name in &names {
+            if name.ends_with(DELETE_SUFFIX) && name.contains('.') {
+                doomed.push(Doomed::directory(self.file_system.clone(), self.path.join(name), 0));
+            } else if let Some((topic, partition)) = parse_dir_name(name)
+                && !is_hosted(topic, partition)
+                && self.owner(&self.path.join(name))?.is_some_and(|owner| deleted.contains(&owner))
+            {
+                doomed.push(self.mark_deleted(topic, partition, 0)?);
             }
         }
-        Ok(())
+        Ok(doomed)
     }
+}
 
-    fn entries(&self) -> Result<Vec<std::ffi::OsString>, StorageError> {
-        let listing =
-            fs::read_dir(&self.path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
-        listing.map_err(|error| failed("list", &self.path, error))
-    }
+fn dir_name(topic: &str, partition: i32) -> String {
+    format!("{topic}-{partition}")
+}
+
+/// Topic and partition, if it can be the name of a partition's directory.
+fn parse_dir_name(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let partition = partition.parse().ok()?;
+    (dir_name(topic, partition) == name).then_some((topic, partition))
 }
 
 /// `topic-partition.<32 hex digits>-suffix`, the topic's name cut so that it fits.
@@ -162,10 +182,20 @@ fn marked_name(topic: &str, partition: i32, id: Uuid, suffix: &str) -> String {
     format!("{kept}{tail}")
 }
 
-fn partition_metadata(id: Uuid) -> String {
-    format!("version: 0\ntopic_id: {}\n", kafka_uuid::to_kafka_string(id))
-}
-
 fn failed(operation: &'static str, path: &Path, source: io::Error) -> StorageError {
     StorageError::Io { operation, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_partition_directories() {
+        assert_eq!(parse_dir_name("a-b-12"), Some(("a-b", 12)));
+        for name in ["metadata", "a-", "a-01", "a-+1", "a-1.00000000000000000000000000000000-delete"] {
+            assert_eq!(parse_dir_name(name), None, "{name}");
+        }
+        assert!(marked_name(&"x".repeat(249), 1000, Uuid::nil(), DELETE_SUFFIX).len() <= MAX_DIR_NAME_BYTES);
+    }
 }

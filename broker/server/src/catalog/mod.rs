@@ -5,7 +5,10 @@
 //! Opening, changing and closing touch the disk: callers on the async side go through a blocking task.
 
 mod changes;
+#[cfg(test)]
+mod crash_tests;
 mod data_dir;
+mod deletions;
 pub mod kafka_uuid;
 pub mod names;
 mod opening;
@@ -15,6 +18,7 @@ pub mod topic_settings;
 
 pub use changes::{Increase, NewTopic};
 pub use data_dir::{DataDirError, DataDirLock};
+pub use deletions::Deletions;
 pub use opening::OpenError;
 
 use crate::{clock::Clock, config::BrokerConfig, errors::RequestError, partition::Partition};
@@ -25,7 +29,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
-use tifo_storage::file_system::FileSystem;
+use tifo_storage::{CheckpointWork, StorageError, file_system::FileSystem};
 use topic_settings::Settings;
 use uuid::Uuid;
 
@@ -87,6 +91,7 @@ pub struct Catalog {
     image: RwLock<Image>,
     writer: Mutex<Writer>,
     data: DataDir,
+    deletions: Deletions,
     file_system: Arc<dyn FileSystem>,
     config: Arc<BrokerConfig>,
     clock: Clock,
@@ -127,6 +132,35 @@ impl Catalog {
         let Writer { log, producer_ids } = &mut *writer;
         let log = log.as_mut().ok_or_else(stopping)?;
         producer_ids.next(|next| log.append(&MetadataRecord::ProducerIds { next }, self.clock.now_ms()))
+    }
+
+    /// True once after the metadata log has grown, unless somebody changes it right now.
+    pub fn claim_metadata_checkpoint(&self) -> bool {
+        self.writer.try_lock().is_some_and(|mut writer| writer.log.as_mut().is_some_and(MetadataLog::take_dirty))
+    }
+
+    /// Brings the metadata log to stable storage; changes go on meanwhile.
+    pub fn checkpoint_metadata(&self) {
+        let done = self.begin_metadata_checkpoint().map(|work| work.map(CheckpointWork::run));
+        let finished = done.and_then(|done| match (done, &mut self.writer.lock().log) {
+            (Some(done), Some(log)) => log.finish_checkpoint(done),
+            _ => Ok(()),
+        });
+        if let Err(error) = finished {
+            tracing::error!(%error, "the metadata log could not be brought to stable storage");
+        }
+    }
+
+    fn begin_metadata_checkpoint(&self) -> Result<Option<CheckpointWork>, StorageError> {
+        match &mut self.writer.lock().log {
+            Some(log) => log.begin_checkpoint(),
+            None => Ok(None),
+        }
+    }
+
+    /// Files that wait for their removal.
+    pub fn deletions(&self) -> &Deletions {
+        &self.deletions
     }
 
     /// Where the data lies.

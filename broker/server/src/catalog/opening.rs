@@ -1,7 +1,7 @@
 //! Start and stop of the catalog: replay of the metadata log, opening of all partitions, clean close.
 
 use super::{
-    Catalog, DataDirError, Image, Topic, Writer,
+    Catalog, DataDirError, Deletions, Image, Topic, Writer,
     data_dir::DataDir,
     kafka_uuid,
     producer_ids::ProducerIds,
@@ -11,14 +11,14 @@ use super::{
 use crate::{clock::Clock, config::BrokerConfig, errors::RequestError, partition::Partition};
 use parking_lot::{Mutex, RwLock};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
 };
-use tifo_storage::{Log, LogConfig, StorageError, file_system::FileSystem};
+use tifo_storage::{Doomed, Log, LogConfig, StorageError, file_system::FileSystem};
 use uuid::Uuid;
 
 /// Most threads that open or close partitions.
@@ -42,6 +42,8 @@ pub enum OpenError {
 struct Replayed {
     cluster_id: Option<String>,
     topics: BTreeMap<Uuid, Described>,
+    /// Topics that are gone; their files may not be.
+    deleted: HashSet<Uuid>,
     next_producer_id: i64,
 }
 
@@ -71,22 +73,29 @@ impl Replayed {
             }
             MetadataRecord::TopicDeleted { id } => {
                 self.topics.remove(&id);
+                self.deleted.insert(id);
             }
             MetadataRecord::ProducerIds { next } => self.next_producer_id = self.next_producer_id.max(next),
         }
         self
+    }
+
+    fn leftovers(&self, data: &DataDir) -> Result<Vec<Doomed>, StorageError> {
+        let hosted: HashMap<&str, i32> = self.topics.values().map(|topic| (&*topic.name, topic.partitions)).collect();
+        data.leftovers(&self.deleted, |name, index| hosted.get(name).is_some_and(|partitions| index < *partitions))
     }
 }
 
 impl Catalog {
     /// Locks the data directory, replays what exists and opens every partition.
     pub fn open(config: Arc<BrokerConfig>, clock: Clock, file_system: Arc<dyn FileSystem>) -> Result<Self, OpenError> {
-        let data = DataDir::open(&config.data_dir)?;
-        data.remove_leftovers()?;
+        let data = DataDir::open(&config.data_dir, file_system.clone())?;
         let now_ms = clock.now_ms();
         let (mut log, records) =
             MetadataLog::open(file_system.clone(), &data.metadata_dir(), LogConfig::default(), now_ms)?;
         let replayed = records.into_iter().fold(Replayed::default(), Replayed::replay);
+        let deletions = Deletions::default();
+        replayed.leftovers(&data)?.into_iter().for_each(|doomed| deletions.add(doomed, now_ms));
         let cluster_id = match replayed.cluster_id {
             Some(id) => id,
             None => first_start(&mut log, now_ms)?,
@@ -94,7 +103,16 @@ impl Catalog {
         let opener = Opener { data: &data, file_system: &file_system, broker: &config.settings, now_ms };
         let image = opener.open_all(replayed.topics);
         let writer = Writer { log: Some(log), producer_ids: ProducerIds::starting_at(replayed.next_producer_id) };
-        Ok(Self { image: RwLock::new(image), writer: Mutex::new(writer), data, file_system, config, clock, cluster_id })
+        Ok(Self {
+            image: RwLock::new(image),
+            writer: Mutex::new(writer),
+            data,
+            deletions,
+            file_system,
+            config,
+            clock,
+            cluster_id,
+        })
     }
 
     /// Closes every log cleanly; what is asked of the catalog afterwards fails.

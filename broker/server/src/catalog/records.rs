@@ -7,7 +7,7 @@ use crate::errors::RequestError;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tifo_storage::{
-    Log, LogConfig, Origin, StorageError,
+    CheckpointDone, CheckpointWork, Log, LogConfig, Origin, StorageError,
     file_system::FileSystem,
     record_batch::{BatchBuilder, Compression, batches},
 };
@@ -64,7 +64,11 @@ pub enum MetadataError {
 
 /// The open metadata log.
 #[derive(Debug)]
-pub struct MetadataLog(Log);
+pub struct MetadataLog {
+    log: Log,
+    /// Records since the last checkpoint.
+    is_dirty: bool,
+}
 
 impl MetadataLog {
     /// Opens the log and returns every record in it.
@@ -76,19 +80,34 @@ impl MetadataLog {
     ) -> Result<(Self, Vec<MetadataRecord>), MetadataError> {
         let (log, _) = Log::open(file_system, dir, config, now_ms)?;
         let records = replay(&log)?;
-        Ok((Self(log), records))
+        Ok((Self { log, is_dirty: false }, records))
     }
 
     pub fn append(&mut self, record: &MetadataRecord, now_ms: i64) -> Result<(), RequestError> {
         let json = serde_json::to_vec(record).map_err(|error| RequestError::Unexpected(error.to_string()))?;
         let mut batch = BatchBuilder::new(Compression::None);
         batch.push(now_ms, None, Some(&json), &[]);
-        self.0.append(&batch.build(), Origin::Internal, 0, now_ms)?;
+        self.is_dirty = true;
+        self.log.append(&batch.build(), Origin::Internal, 0, now_ms)?;
         Ok(())
     }
 
+    /// True once after something was appended.
+    pub fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.is_dirty)
+    }
+
+    /// What a checkpoint has to write; None if nothing has changed. To be done without the catalog's lock.
+    pub fn begin_checkpoint(&mut self) -> Result<Option<CheckpointWork>, StorageError> {
+        self.log.begin_checkpoint()
+    }
+
+    pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Result<(), StorageError> {
+        self.log.finish_checkpoint(done)
+    }
+
     pub fn close(self) -> Result<(), StorageError> {
-        self.0.close()
+        self.log.close()
     }
 }
 

@@ -264,14 +264,21 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
     let long = |name: &str, default: i64| text(name).trim().parse::<i64>().unwrap_or(default);
     let defaults = LogConfig::default();
     let size = |name: &str, default: u32| u32::try_from(long(name, default.into())).unwrap_or(default);
+    let policies = |wanted: &str| list(&text("cleanup.policy")).any(|policy| policy == wanted);
     let expiration = broker.get("producer.id.expiration.ms").and_then(|value| value.trim().parse().ok());
     LogConfig {
         segment_bytes: size("segment.bytes", defaults.segment_bytes),
         segment_ms: long("segment.ms", defaults.segment_ms),
+        segment_jitter_ms: long("segment.jitter.ms", defaults.segment_jitter_ms),
+        segment_index_bytes: size("segment.index.bytes", defaults.segment_index_bytes),
         index_interval_bytes: size("index.interval.bytes", defaults.index_interval_bytes),
         max_message_bytes: size("max.message.bytes", defaults.max_message_bytes),
         log_append_time: text("message.timestamp.type") == "LogAppendTime",
-        compacted: list(&text("cleanup.policy")).any(|policy| policy == "compact"),
+        compacted: policies("compact"),
+        delete: policies("delete"),
+        retention_ms: long("retention.ms", defaults.retention_ms),
+        retention_bytes: long("retention.bytes", defaults.retention_bytes),
+        file_delete_delay_ms: long("file.delete.delay.ms", defaults.file_delete_delay_ms),
         min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5),
         min_compaction_lag_ms: long("min.compaction.lag.ms", defaults.min_compaction_lag_ms),
         max_compaction_lag_ms: long("max.compaction.lag.ms", defaults.max_compaction_lag_ms),

@@ -8,21 +8,16 @@
 //! To add a duty: a file here with `run`, and its row in [`DUTIES`].
 
 mod checkpoint;
+mod retention;
 
 use crate::{
     catalog::Catalog,
     clock::Clock,
     partition::{NEVER, NotNow, Partition},
 };
-use parking_lot::Mutex;
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use parking_lot::{Condvar, Mutex};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tifo_storage::Doomed;
 use tokio_util::sync::CancellationToken;
 
 /// Between two ticks.
@@ -38,20 +33,29 @@ type Duty = fn(&Maintenance, &Arc<Partition>, i64) -> i64;
 
 /// What is done for a partition, in this order. Places are kept for: `flush` (flush.ms, lane durability), `cleaner` (offers the
 /// partition to the cleaner's own thread, lane compaction).
-const DUTIES: &[Duty] = &[checkpoint::run];
+const DUTIES: &[Duty] = &[checkpoint::run, retention::run];
+
+/// What waits for a worker.
+#[derive(Debug)]
+enum Work {
+    LookAfter(Arc<Partition>),
+    Remove(Doomed),
+    CheckpointMetadata,
+}
 
 /// What keeps the logs in shape.
 #[derive(Debug)]
 pub struct Maintenance {
     catalog: Arc<Catalog>,
     clock: Clock,
-    queue: Mutex<VecDeque<Arc<Partition>>>,
-    workers: AtomicUsize,
+    queue: Mutex<VecDeque<Work>>,
+    workers: Mutex<usize>,
+    idle: Condvar,
 }
 
 impl Maintenance {
     pub fn new(catalog: Arc<Catalog>, clock: Clock) -> Self {
-        Self { catalog, clock, queue: Mutex::default(), workers: AtomicUsize::new(0) }
+        Self { catalog, clock, queue: Mutex::default(), workers: Mutex::default(), idle: Condvar::new() }
     }
 
     /// Ticks until the broker stops.
@@ -66,22 +70,27 @@ impl Maintenance {
         }
     }
 
-    /// One whole round in this thread.
+    /// One whole round in this thread. What the workers are at is waited for, before and behind.
     pub fn tick(&self) {
+        self.wait_until_idle();
         self.enqueue_due();
         self.work();
+        self.wait_until_idle();
+    }
+
+    fn wait_until_idle(&self) {
+        let mut workers = self.workers.lock();
+        self.idle.wait_while(&mut workers, |workers| *workers > 0);
     }
 
     /// Finds what is due and lets workers at it, without waiting for them.
     fn start_round(self: &Arc<Self>) {
         let queued = self.enqueue_due();
-        for _ in self.workers.load(Ordering::Acquire)..WORKERS.min(queued) {
-            let this = self.clone();
-            self.workers.fetch_add(1, Ordering::AcqRel);
-            tokio::task::spawn_blocking(move || {
-                this.work();
-                this.workers.fetch_sub(1, Ordering::AcqRel);
-            });
+        let mut workers = self.workers.lock();
+        for _ in *workers..WORKERS.min(queued) {
+            *workers += 1;
+            let worker = Worker(self.clone());
+            tokio::task::spawn_blocking(move || worker.0.work());
         }
     }
 
@@ -91,22 +100,50 @@ impl Maintenance {
         let mut queue = self.queue.lock();
         self.catalog.for_each_partition(|partition| {
             if partition.upkeep.claim(now_ms) {
-                queue.push_back(partition.clone());
+                queue.push_back(Work::LookAfter(partition.clone()));
             }
         });
+        queue.extend(self.catalog.deletions().take_due(now_ms).into_iter().map(Work::Remove));
+        if self.catalog.claim_metadata_checkpoint() {
+            queue.push_back(Work::CheckpointMetadata);
+        }
         queue.len()
     }
 
     fn work(&self) {
-        while let Some(partition) = self.next() {
-            let now_ms = self.clock.now_ms();
-            let due_ms = DUTIES.iter().map(|duty| duty(self, &partition, now_ms)).min();
-            partition.upkeep.release(due_ms.unwrap_or(NEVER));
+        while let Some(work) = self.next() {
+            match work {
+                Work::LookAfter(partition) => self.look_after(&partition),
+                Work::Remove(doomed) => remove(&doomed),
+                Work::CheckpointMetadata => self.catalog.checkpoint_metadata(),
+            }
         }
     }
 
-    fn next(&self) -> Option<Arc<Partition>> {
+    fn look_after(&self, partition: &Arc<Partition>) {
+        let now_ms = self.clock.now_ms();
+        let due_ms = DUTIES.iter().map(|duty| duty(self, partition, now_ms)).min();
+        partition.upkeep.release(due_ms.unwrap_or(NEVER));
+    }
+
+    fn next(&self) -> Option<Work> {
         self.queue.lock().pop_front()
+    }
+}
+
+/// One that is at work; gone however its work ends.
+struct Worker(Arc<Maintenance>);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        *self.0.workers.lock() -= 1;
+        self.0.idle.notify_all();
+    }
+}
+
+fn remove(doomed: &Doomed) {
+    if let Err(error) = doomed.remove() {
+        tracing::warn!(%error, "what was deleted could not be removed; the next start tries again");
     }
 }
 

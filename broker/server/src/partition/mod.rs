@@ -2,8 +2,9 @@
 //!
 //! One writer at a time. On a single node the high watermark is the log's end. The lock is never held across an await; a
 //! reader takes a slice under it and sends the bytes after releasing it. A fault of the storage takes this partition
-//! offline and no other. Lock order: `log`, then `waiters`.
+//! offline and no other. Lock order: `start_changes`, `log`, `waiters`.
 
+mod retention;
 mod upkeep;
 mod waiters;
 
@@ -26,6 +27,8 @@ pub struct Partition {
     /// When the maintenance looks in.
     pub upkeep: Upkeep,
     log: Mutex<Hosted>,
+    /// Held by whoever moves the log start offset; taken before `log`.
+    start_changes: Mutex<()>,
     waiters: Arc<Waiters>,
 }
 
@@ -65,7 +68,14 @@ pub struct PartitionRead {
 impl Partition {
     pub fn new(topic: Arc<str>, index: i32, log: Option<Log>) -> Self {
         let log = log.map_or(Hosted::Offline, |log| Hosted::Online(Box::new(log)));
-        Self { topic, index, upkeep: Upkeep::default(), log: Mutex::new(log), waiters: Arc::default() }
+        Self {
+            topic,
+            index,
+            upkeep: Upkeep::default(),
+            log: Mutex::new(log),
+            start_changes: Mutex::default(),
+            waiters: Arc::default(),
+        }
     }
 
     /// Appends whole batches as they came; wakes who waits for them.

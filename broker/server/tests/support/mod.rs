@@ -12,7 +12,7 @@ use kafka_protocol::{
     },
     protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes},
 };
-use std::{net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 use tifo_broker::{Broker, BrokerConfig, Clock};
 use tifo_storage::record_batch::{BatchBuilder, Compression};
 use tokio::{
@@ -150,4 +150,17 @@ pub fn values(response: &FetchResponse) -> Vec<Bytes> {
 
 pub fn key_of<Q: Request>() -> ApiKey {
     ApiKey::try_from(Q::KEY).unwrap()
+}
+
+/// The files as a killed process leaves them: copied under the running broker, whose lock does not matter to the copy.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -96,7 +96,6 @@ impl Log {
     }
 
     /// Whether the cleaner is just exchanging the segment: it must not be removed now, its files are changing names.
-    #[allow(dead_code)] // for retention
     pub(crate) fn is_being_swapped(&self, segment: &Segment) -> bool {
         self.cleaning.swapping.as_ref().is_some_and(|range| range.contains(&segment.base_offset()))
     }

@@ -22,6 +22,9 @@ pub enum Retention {
     Remove { offset: i64 },
 }
 
+/// When retention asks again after it met the cleaner at a segment.
+const WAIT_FOR_CLEANER_MS: i64 = 1000;
+
 impl Log {
     /// What `retention.ms`, `retention.bytes` and the log start offset ask for now. Nothing at or above `high_watermark` goes.
     pub fn retention(&mut self, high_watermark: i64, now_ms: i64) -> Result<Retention, StorageError> {
@@ -32,6 +35,10 @@ impl Log {
             (going, next_ms) = self.expired(going, now_ms)?;
         }
         let going = going.min(self.count_below(high_watermark));
+        let free = self.sealed.iter().take_while(|segment| !self.is_being_swapped(segment)).count();
+        if free < going.min(self.sealed.len()) {
+            return Ok(Retention::Nothing { next_ms: now_ms.saturating_add(WAIT_FOR_CLEANER_MS) });
+        }
         Ok(self.verdict(going, next_ms))
     }
 
@@ -96,8 +103,11 @@ impl Log {
     /// Takes the segments below the log start offset, and before the last checkpoint's, out of the log. Their files are still there.
     pub fn take_out_of_range(&mut self) -> RemovedSegments {
         let checkpointed = self.checkpointed_segment.unwrap_or(0);
-        let may_go =
-            self.sealed.iter().take(self.below_start()).take_while(|segment| segment.base_offset() < checkpointed);
+        let may_go = self
+            .sealed
+            .iter()
+            .take(self.below_start())
+            .take_while(|segment| segment.base_offset() < checkpointed && !self.is_being_swapped(segment));
         let gone = may_go.count();
         let segments = self.sealed.drain(..gone).map(|segment| segment.files().clone()).collect();
         RemovedSegments { segments, delay_ms: self.config.file_delete_delay_ms }
