@@ -42,6 +42,8 @@ pub enum RequestError {
     InvalidRequiredAcks,
     #[error("Produce requests hold exactly one whole record batch per partition.")]
     NotOneBatch,
+    #[error("The requesting client does not support the compression type of given partition.")]
+    UnsupportedCompressionType,
     #[error("Transactions are not served by this broker yet.")]
     InvalidTransactionState,
     #[error("A transactional batch needs a transactional id.")]
@@ -79,6 +81,7 @@ impl RequestError {
             Self::UnknownLeaderEpoch => ResponseError::UnknownLeaderEpoch,
             Self::InvalidRequiredAcks => ResponseError::InvalidRequiredAcks,
             Self::NotOneBatch => ResponseError::InvalidRecord,
+            Self::UnsupportedCompressionType => ResponseError::UnsupportedCompressionType,
             Self::InvalidTransactionState => ResponseError::InvalidTxnState,
             Self::TransactionalIdAuthorizationFailed => ResponseError::TransactionalIdAuthorizationFailed,
             Self::Append(error) => append_kind(error),
@@ -104,9 +107,13 @@ fn append_kind(error: &AppendError) -> ResponseError {
         AppendError::UnsupportedMagic(0 | 1) => ResponseError::InvalidRecord,
         AppendError::UnsupportedMagic(_) => ResponseError::CorruptMessage,
         AppendError::InvalidRecord(_) => ResponseError::InvalidRecord,
-        AppendError::InvalidTimestamp(_) => ResponseError::InvalidTimestamp,
+        AppendError::InvalidRecords { is_about_time: true, .. } => ResponseError::InvalidTimestamp,
+        AppendError::InvalidRecords { .. } => ResponseError::InvalidRecord,
+        AppendError::OverSegment { .. } => ResponseError::RecordListTooLarge,
         AppendError::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,
         AppendError::InvalidProducerEpoch { .. } => ResponseError::InvalidProducerEpoch,
+        AppendError::InvalidTransactionState { .. } => ResponseError::InvalidTxnState,
+        AppendError::CoordinatorFenced { .. } => ResponseError::TransactionCoordinatorFenced,
         AppendError::UnknownProducerId(_) => ResponseError::UnknownProducerId,
         AppendError::Storage(_) => ResponseError::KafkaStorageError,
     }

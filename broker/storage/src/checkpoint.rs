@@ -4,7 +4,7 @@
 //! that one the active segment ends exactly at the checkpoint, so nothing is scanned. It does not need to be withdrawn when
 //! writing goes on: the file's length tells. A damaged one (CRC-32C) counts as missing, and everything is scanned.
 
-use crate::segment::IndexState;
+use crate::{index::AbortDigest, segment::IndexState};
 use std::collections::HashMap;
 
 pub(crate) const FILE_NAME: &str = "log-checkpoint";
@@ -24,6 +24,8 @@ pub(crate) struct Checkpoint {
     pub indexes: IndexState,
     /// Idempotent producers known at the checkpoint; if any, a `.snapshot` of `next_offset` holds them.
     pub producers: usize,
+    /// All aborted transactions in the indexes of all segments.
+    pub aborted: AbortDigest,
 }
 
 impl Checkpoint {
@@ -31,7 +33,7 @@ impl Checkpoint {
         let body = format!(
             "version: {VERSION}\nlog_start_offset: {}\nsegment: {}\nposition: {}\nnext_offset: {}\nindex_entries: {}\n\
              timeindex_entries: {}\nbytes_since_index_entry: {}\nmax_timestamp: {}\nmax_timestamp_offset: {}\n\
-             producers: {}\n",
+             producers: {}\ntxnindex_entries: {}\naborted_transactions: {}\naborted_transactions_sum: {:016x}\n",
             self.log_start_offset,
             self.segment,
             self.position,
@@ -42,6 +44,9 @@ impl Checkpoint {
             self.indexes.max_timestamp,
             self.indexes.max_timestamp_offset,
             self.producers,
+            self.indexes.aborted_entries,
+            self.aborted.count,
+            self.aborted.sum,
         );
         let crc = crc32c::crc32c(body.as_bytes());
         format!("{body}crc32c: {crc:08x}\n")
@@ -70,8 +75,17 @@ impl Checkpoint {
                 bytes_since_entry: unsigned("bytes_since_index_entry")?,
                 max_timestamp: signed("max_timestamp")?,
                 max_timestamp_offset: signed("max_timestamp_offset")?,
+                // Checkpoints of logs without transactions were once written without these fields.
+                aborted_entries: count("txnindex_entries").unwrap_or(0),
             },
             producers: count("producers")?,
+            aborted: AbortDigest {
+                count: unsigned("aborted_transactions").unwrap_or(0),
+                sum: fields
+                    .get("aborted_transactions_sum")
+                    .and_then(|sum| u64::from_str_radix(sum, 16).ok())
+                    .unwrap_or(0),
+            },
         })
     }
 }

@@ -26,10 +26,11 @@ pub mod testing;
 
 pub use compaction::{Cleaned, CleanerSettings, CleaningError, Dirt, LogDoor, clean};
 pub use error::StorageError;
+pub use index::AbortedTransaction;
 pub use log::{
     AppendError, Appended, BehindCheckpoint, CheckpointDone, CheckpointWork, DELETE_SUFFIX, Doomed, Durability, Log,
-    LogConfig, LogSlice, Origin, Recovered, RemovedSegments, Retention, StartChange, SyncDone, SyncWork,
-    TimestampAndOffset,
+    LogConfig, LogSlice, Origin, RecordError, RecordProblem, Recovered, RemovedSegments, Retention, StartChange,
+    StoredCompression, SyncDone, SyncWork, TimestampAndOffset,
 };
 pub use open_files::{limit_open_files, open_file_count};
 pub use partition_metadata::{

@@ -3,14 +3,15 @@
 //! 2 (KIP-98): isolation level, throttle time. 4 (KIP-320): leader epochs. 5: an unsupported batch format is said so.
 //! 6: flexible. 7 (KIP-734): -3, the record with the highest timestamp. 8 (KIP-405): -4, the earliest local offset.
 //! 9 (KIP-1005): -5, the last tiered offset. 10 (KIP-1075): a time-out for remote reads.
-//! Without tiered storage -4 is the log's start and -5 is unknown. Both isolation levels are the same: nothing is
-//! transactional yet.
+//! Without tiered storage -4 is the log's start and -5 is unknown. For readers of committed records the log ends at the last
+//! stable offset, and what lies behind it is not found by time.
 
 use super::{Api, Context, bounds::*, versions};
 use crate::{
     catalog::Catalog,
     cluster::{LEADER_EPOCH, check_leader_epoch},
     errors::RequestError,
+    partition::Isolation,
 };
 use kafka_protocol::messages::{
     ApiKey, ListOffsetsRequest, ListOffsetsResponse,
@@ -55,7 +56,7 @@ fn handle(catalog: &Catalog, request: &ListOffsetsRequest, context: &Context) ->
         }
         let partitions = topic.partitions.iter().map(|asked| {
             let found = match times.get(&asked.partition_index) {
-                Some(1) => find(catalog, &topic.name, asked, context.version),
+                Some(1) => find(catalog, &topic.name, asked, request.isolation_level.into(), context.version),
                 _ => Err(RequestError::InvalidRequest("partition named more than once".into())),
             };
             answer(asked.partition_index, found, context.version)
@@ -69,20 +70,23 @@ fn find(
     catalog: &Catalog,
     topic: &str,
     asked: &ListOffsetsPartition,
+    isolation: Isolation,
     version: i16,
 ) -> Result<Option<TimestampAndOffset>, RequestError> {
     let partition = catalog.partition(topic, asked.partition_index)?;
     check_leader_epoch(asked.current_leader_epoch)?;
+    let end = partition.offsets()?.end(isolation);
+    let visible = |found: Option<TimestampAndOffset>| Ok(found.filter(|found| found.offset < end));
     let at = |offset| Some(TimestampAndOffset { timestamp_ms: -1, offset, leader_epoch: LEADER_EPOCH });
     match asked.timestamp {
-        LATEST => Ok(at(partition.offsets()?.high_watermark)),
+        LATEST => Ok(at(end)),
         EARLIEST => Ok(at(partition.offsets()?.log_start_offset)),
-        MAX_TIMESTAMP if version >= 7 => partition.offset_of_max_timestamp(),
+        MAX_TIMESTAMP if version >= 7 => visible(partition.offset_of_max_timestamp()?),
         EARLIEST_LOCAL if version >= 8 => Ok(at(partition.offsets()?.log_start_offset)),
         LATEST_TIERED if version >= 9 => {
             Ok(Some(TimestampAndOffset { timestamp_ms: -1, offset: -1, leader_epoch: -1 }))
         }
-        timestamp if timestamp >= 0 => partition.offset_for_timestamp(timestamp),
+        timestamp if timestamp >= 0 => visible(partition.offset_for_timestamp(timestamp)?),
         _ => Err(RequestError::UnsupportedVersion),
     }
 }

@@ -1,13 +1,9 @@
 //! OffsetForLeaderEpoch, key 23, versions 2-4 (KIP-101, KIP-279).
 //!
-//! 3 (KIP-392): the replica that asks. 4: flexible. A partition has had one leader epoch, which ends at the log's end.
+//! 3 (KIP-392): the replica that asks. 4: flexible. An epoch ends where the next one began, the current one at the log's end.
 
 use super::{Api, bounds::*, versions};
-use crate::{
-    catalog::Catalog,
-    cluster::{LEADER_EPOCH, check_leader_epoch},
-    errors::RequestError,
-};
+use crate::{catalog::Catalog, cluster::check_leader_epoch, errors::RequestError};
 use kafka_protocol::messages::{
     ApiKey, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     offset_for_leader_epoch_request::OffsetForLeaderPartition,
@@ -55,8 +51,6 @@ fn handle(catalog: &Catalog, request: &OffsetForLeaderEpochRequest) -> OffsetFor
 fn find(catalog: &Catalog, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(i32, i64), RequestError> {
     let partition = catalog.partition(topic, asked.partition)?;
     check_leader_epoch(asked.current_leader_epoch)?;
-    match asked.leader_epoch {
-        LEADER_EPOCH => Ok((LEADER_EPOCH, partition.offsets()?.high_watermark)),
-        _ => Ok(UNDEFINED),
-    }
+    let end = partition.epoch_end(asked.leader_epoch)?;
+    Ok(end.map_or(UNDEFINED, |end| (end.leader_epoch, end.end_offset)))
 }

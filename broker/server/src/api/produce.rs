@@ -4,20 +4,23 @@
 //! 3 (KIP-98): transactional id, record batches of format 2. 5 (KIP-207): log start offset. 6 (KIP-219): throttling is the
 //! client's to do. 7 (KIP-110): zstd. 8 (KIP-467): record errors and a message. 9: flexible. 10 (KIP-951): the new leader.
 //! 11, 12 (KIP-890): no change of the schema. 13 (KIP-516): topic ids.
-//! A batch is stored as it came. Appends happen in request order, before the handler returns.
-//! Left out: transactions (a transactional batch is refused), and the index of the record at fault in `record_errors`.
+//! A batch is stored as it came, unless the topic wants another codec. Appends happen in request order, before the handler
+//! returns. Left out: transactions (a transactional batch is refused).
 
-use super::{Answer, Api, Call, Closed, Context, bounds::*, ready, versions};
+use super::{Answer, Api, Call, Closed, Context, bounds::*, ready, record_errors, versions};
 use crate::{
     catalog::{Catalog, Topic},
     clock::Clock,
     errors::RequestError,
 };
 use bytes::Bytes;
-use kafka_protocol::messages::{
-    ApiKey, ProduceRequest, ProduceResponse,
-    produce_request::{PartitionProduceData, TopicProduceData},
-    produce_response::{PartitionProduceResponse, TopicProduceResponse},
+use kafka_protocol::{
+    messages::{
+        ApiKey, ProduceRequest, ProduceResponse,
+        produce_request::{PartitionProduceData, TopicProduceData},
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    },
+    protocol::StrBytes,
 };
 use std::sync::Arc;
 use tifo_storage::{AppendError, Appended, Origin};
@@ -42,6 +45,10 @@ const BATCH_OVERHEAD_BYTES: usize = 12;
 /// Where the attributes of a batch stand.
 const ATTRIBUTES_POSITION: usize = 21;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
+const CODEC_BITS: i16 = 7;
+const ZSTD: i16 = 4;
+/// First version of clients that know zstd.
+const ZSTD_SINCE: i16 = 7;
 
 fn handle(catalog: &Catalog, clock: &Clock, call: Call) -> Answer {
     let context = call.context.clone();
@@ -108,7 +115,11 @@ impl Writer<'_> {
         }
         let partition = topic.partition(data.index)?;
         let batch = only_batch(data.records.clone().unwrap_or_default())?;
-        if is_transactional(&batch) {
+        let attributes = attributes(&batch).unwrap_or(0);
+        if attributes & CODEC_BITS == ZSTD && self.version < ZSTD_SINCE {
+            return Err(RequestError::UnsupportedCompressionType);
+        }
+        if attributes & TRANSACTIONAL_BIT != 0 {
             return Err(match self.request.transactional_id {
                 Some(_) => RequestError::InvalidTransactionState,
                 None => RequestError::TransactionalIdAuthorizationFailed,
@@ -135,13 +146,31 @@ impl Writer<'_> {
             Err(error) => {
                 let (start, message) = details(error);
                 let start = start.then(|| topic.and_then(|topic| topic.partition(index).ok()?.offsets().ok()));
-                response
+                let response = response
                     .with_error_code(error.code())
                     .with_base_offset(-1)
                     .with_log_append_time_ms(-1)
                     .with_log_start_offset(start.flatten().map_or(-1, |offsets| offsets.log_start_offset))
-                    .with_error_message(message.then(|| error.message()))
+                    .with_error_message(message.then(|| error.message()));
+                match (error, topic) {
+                    (RequestError::Append(error), Some(topic)) => with_record_errors(response, error, topic, index),
+                    _ => response,
+                }
             }
+        }
+    }
+}
+
+fn with_record_errors(
+    response: PartitionProduceResponse,
+    error: &AppendError,
+    topic: &Topic,
+    index: i32,
+) -> PartitionProduceResponse {
+    match record_errors::describe(error, &topic.name, index) {
+        None => response,
+        Some((message, errors)) => {
+            response.with_error_message(Some(StrBytes::from_string(message))).with_record_errors(errors)
         }
     }
 }
@@ -149,10 +178,12 @@ impl Writer<'_> {
 /// What Kafka tells besides the code: the log start offset, and a message.
 fn details(error: &RequestError) -> (bool, bool) {
     match error {
-        RequestError::Append(AppendError::InvalidRecord(_) | AppendError::InvalidTimestamp(_)) => (true, true),
-        RequestError::Append(AppendError::OutOfOrderSequence { .. } | AppendError::InvalidProducerEpoch { .. }) => {
-            (true, false)
-        }
+        RequestError::Append(AppendError::InvalidRecord(_) | AppendError::InvalidRecords { .. }) => (true, true),
+        RequestError::Append(
+            AppendError::OutOfOrderSequence { .. }
+            | AppendError::InvalidProducerEpoch { .. }
+            | AppendError::InvalidTransactionState { .. },
+        ) => (true, false),
         _ => (false, false),
     }
 }
@@ -172,9 +203,9 @@ fn batch_size(records: &[u8]) -> Option<usize> {
     (size <= records.len()).then_some(size)
 }
 
-fn is_transactional(batch: &[u8]) -> bool {
-    let attributes = batch.get(ATTRIBUTES_POSITION..).and_then(|rest| rest.first_chunk::<2>());
-    attributes.is_some_and(|bytes| i16::from_be_bytes(*bytes) & TRANSACTIONAL_BIT != 0)
+fn attributes(batch: &[u8]) -> Option<i16> {
+    let attributes = batch.get(ATTRIBUTES_POSITION..)?.first_chunk::<2>()?;
+    Some(i16::from_be_bytes(*attributes))
 }
 
 #[cfg(test)]

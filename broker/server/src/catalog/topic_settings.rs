@@ -5,7 +5,7 @@
 
 use crate::errors::RequestError;
 use std::collections::BTreeMap;
-use tifo_storage::LogConfig;
+use tifo_storage::{LogConfig, StoredCompression, record_batch::Compression};
 
 /// Settings by name.
 pub type Settings = BTreeMap<String, String>;
@@ -85,7 +85,7 @@ pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     setting!("local.retention.bytes", Long, "-2", ["log.local.retention.bytes" = "-2"], AtLeast(-2), "Has no meaning without tiered storage."),
     setting!("local.retention.ms", Long, "-2", ["log.local.retention.ms" = "-2"], AtLeast(-2), "Has no meaning without tiered storage."),
     setting!("max.compaction.lag.ms", Long, MAX_LONG, ["log.cleaner.max.compaction.lag.ms" = MAX_LONG], AtLeast(1), "Longest time that a record stays uncompacted."),
-    setting!("max.decompressed.message.bytes", Int, "134217728", [], AtLeast(1), "Tifo's own: most bytes that one batch may decompress to."),
+    setting!("max.decompressed.message.bytes", Int, "134217728", ["max.decompressed.message.bytes" = "134217728"], AtLeast(1), "Tifo's own: most bytes that one batch may decompress to."),
     setting!("max.message.bytes", Int, "1048588", ["message.max.bytes" = "1048588"], AtLeast(0), "Largest record batch that is accepted."),
     setting!("message.timestamp.after.max.ms", Long, "3600000", ["log.message.timestamp.after.max.ms" = "3600000"], AtLeast(0), "How far a record's time may lie ahead of the broker's."),
     setting!("message.timestamp.before.max.ms", Long, MAX_LONG, ["log.message.timestamp.before.max.ms" = MAX_LONG], AtLeast(0), "How far a record's time may lie behind the broker's."),
@@ -283,6 +283,7 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
         min_compaction_lag_ms: long("min.compaction.lag.ms", defaults.min_compaction_lag_ms),
         max_compaction_lag_ms: long("max.compaction.lag.ms", defaults.max_compaction_lag_ms),
         delete_retention_ms: long("delete.retention.ms", defaults.delete_retention_ms),
+        compression: stored_compression(&text("compression.type"), &text),
         max_decompressed_message_bytes: usize::try_from(long("max.decompressed.message.bytes", 0))
             .ok()
             .filter(|bytes| *bytes > 0)
@@ -291,6 +292,19 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
         timestamp_after_max_ms: long("message.timestamp.after.max.ms", defaults.timestamp_after_max_ms),
         producer_id_expiration_ms: expiration.unwrap_or(defaults.producer_id_expiration_ms),
         ..defaults
+    }
+}
+
+/// `compression.type`, with the level of its codec.
+fn stored_compression(codec: &str, text: impl Fn(&str) -> String) -> StoredCompression {
+    let level = |name: &str| text(name).trim().parse().ok();
+    match codec {
+        "uncompressed" => StoredCompression::Codec(Compression::None, None),
+        "gzip" => StoredCompression::Codec(Compression::Gzip, level("compression.gzip.level")),
+        "snappy" => StoredCompression::Codec(Compression::Snappy, None),
+        "lz4" => StoredCompression::Codec(Compression::Lz4, level("compression.lz4.level")),
+        "zstd" => StoredCompression::Codec(Compression::Zstd, level("compression.zstd.level")),
+        _ => StoredCompression::Producer,
     }
 }
 
@@ -322,6 +336,18 @@ mod tests {
         let segment = find("segment.bytes").unwrap().effective(&own, &broker);
         assert_eq!((segment.value.as_str(), segment.source), ("1048576", Source::DynamicTopic));
         assert_eq!(segment.synonyms.len(), 3);
+    }
+
+    #[test]
+    fn recompression_has_the_level_of_its_codec() {
+        let broker = settings(&[("compression.type", "gzip"), ("max.decompressed.message.bytes", "1000")]);
+        let inherited = log_config(&Settings::new(), &broker);
+        assert_eq!(inherited.compression, StoredCompression::Codec(Compression::Gzip, Some(-1)));
+        assert_eq!(inherited.max_decompressed_message_bytes, 1000);
+        let own = settings(&[("compression.type", "zstd"), ("compression.zstd.level", "-7")]);
+        assert_eq!(log_config(&own, &broker).compression, StoredCompression::Codec(Compression::Zstd, Some(-7)));
+        let plain = settings(&[("compression.type", "uncompressed")]);
+        assert_eq!(log_config(&plain, &broker).compression, StoredCompression::Codec(Compression::None, None));
     }
 
     #[test]

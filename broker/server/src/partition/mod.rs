@@ -4,10 +4,12 @@
 //! reader takes a slice under it and sends the bytes after releasing it. A fault of the storage takes this partition
 //! offline and no other. Lock order: `start_changes`, `log`, `waiters`.
 
+mod isolation;
 mod retention;
 mod upkeep;
 mod waiters;
 
+pub use isolation::{EpochEnd, Isolation, Wanted};
 pub use upkeep::{NEVER, Upkeep};
 pub use waiters::Watch;
 
@@ -15,7 +17,9 @@ use crate::{cluster::LEADER_EPOCH, errors::RequestError};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tifo_storage::{AppendError, Appended, Log, LogConfig, LogSlice, Origin, StorageError, TimestampAndOffset};
+use tifo_storage::{
+    AbortedTransaction, AppendError, Appended, Log, LogConfig, LogSlice, Origin, StorageError, TimestampAndOffset,
+};
 use tokio::sync::Notify;
 use waiters::Waiters;
 
@@ -55,6 +59,8 @@ pub enum NotNow {
 pub struct Offsets {
     pub log_start_offset: i64,
     pub high_watermark: i64,
+    /// Below it every transaction is decided; where readers of committed records stop.
+    pub last_stable_offset: i64,
 }
 
 /// What a reader gets.
@@ -63,6 +69,11 @@ pub struct PartitionRead {
     pub offsets: Offsets,
     /// None: nothing there yet.
     pub slice: Option<LogSlice>,
+    /// For readers of committed records: which transactions in the slice were aborted.
+    pub aborted: Option<Vec<AbortedTransaction>>,
+    /// The reader's history is not ours: here they part.
+    pub diverging: Option<EpochEnd>,
+    pub isolation: Isolation,
 }
 
 impl Partition {
@@ -92,24 +103,17 @@ impl Partition {
 
     /// Batches from `offset` on, below the high watermark.
     pub fn read(&self, offset: i64, max_bytes: usize, min_one: bool) -> Result<PartitionRead, RequestError> {
-        let mut hosted = self.log.lock();
-        let log = hosted.log()?;
-        let offsets = Offsets { log_start_offset: log.log_start_offset(), high_watermark: log.log_end_offset() };
-        let Offsets { log_start_offset: start, high_watermark: end } = offsets;
-        if offset < start || offset > end {
-            return Err(RequestError::OffsetOutOfRange { start, end });
-        }
-        let slice = match log.read(offset, end, max_bytes, min_one) {
-            Ok(slice) => slice,
-            Err(error) => return Err(self.failed(&mut hosted, error)),
-        };
-        Ok(PartitionRead { offsets, slice })
+        let isolation = Isolation::ReadUncommitted;
+        self.read_as(&Wanted { offset, max_bytes, min_one, isolation, last_fetched_epoch: None })
+    }
+
+    /// Batches as far as the reader's isolation level allows.
+    pub fn read_as(&self, wanted: &Wanted) -> Result<PartitionRead, RequestError> {
+        self.with_log(|log| isolation::read(log, wanted))?
     }
 
     pub fn offsets(&self) -> Result<Offsets, RequestError> {
-        self.with_log(|log| {
-            Ok(Offsets { log_start_offset: log.log_start_offset(), high_watermark: log.log_end_offset() })
-        })
+        self.with_log(|log| Ok(Offsets::of(log)))
     }
 
     /// The first record that is not older than `timestamp_ms`.

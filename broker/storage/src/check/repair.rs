@@ -17,6 +17,7 @@ use crate::{
         FileSystem, OpenFile, TEMPORARY_SUFFIX, append_all, bytes, io_error, open, read_exact_at, remove_if_there,
         suffixed, write_atomically,
     },
+    index::AbortDigest,
     leader_epochs,
     record_batch::BatchHeader,
     segment::{FileKind, IndexState, Segment, SegmentFiles},
@@ -83,6 +84,7 @@ impl Repair<'_> {
             next_offset: first,
             indexes: IndexState { max_timestamp: -1, max_timestamp_offset: -1, ..IndexState::default() },
             producers: 0,
+            aborted: AbortDigest::default(),
         };
         write_atomically(&**self.file_system, &self.dir.join(checkpoint::FILE_NAME), checkpoint.encode().as_bytes())
     }

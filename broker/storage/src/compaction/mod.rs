@@ -96,6 +96,12 @@ pub(crate) struct AbortedTransaction {
     pub first_offset: i64,
 }
 
+impl From<(i64, i64)> for AbortedTransaction {
+    fn from((producer_id, first_offset): (i64, i64)) -> Self {
+        Self { producer_id, first_offset }
+    }
+}
+
 /// Everything a cleaning needs to know of its log, taken at one moment.
 #[derive(Debug)]
 pub(crate) struct Job {

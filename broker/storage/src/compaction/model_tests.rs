@@ -77,7 +77,7 @@ impl Run {
             }
             Step::Marker(producer_id) => {
                 let marker = marker(*producer_id, 1, self.now_ms);
-                self.log.edit(|log| log.append(&marker, Origin::Internal, 0, self.now_ms).unwrap());
+                self.log.edit(|log| log.append(&marker, Origin::Coordinator, 0, self.now_ms).unwrap());
             }
             Step::Clean => self.clean(),
             Step::Wait(ms) => self.now_ms += ms,

@@ -47,7 +47,7 @@ pub(super) fn with_records(
     }
     header.record_count = i32::try_from(remaining.records.len()).unwrap_or(i32::MAX);
     let codec = batch.compression()?;
-    let compressed = compression::compress(codec, &plain)
+    let compressed = compression::compress(codec, None, &plain)
         .map_err(|error| BatchError::new(format!("records cannot be compressed again: {error}")))?;
     assemble(header, compressed.as_deref().unwrap_or(&plain))
 }

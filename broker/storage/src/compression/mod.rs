@@ -51,27 +51,43 @@ impl Compression {
 
 /// The plain bytes; an error as soon as they would exceed `cap`.
 pub(crate) fn decompress(compression: Compression, input: &[u8], cap: usize) -> Result<Vec<u8>, BatchError> {
+    let mut out = Vec::new();
+    decompress_into(compression, input, cap, &mut out)?;
+    Ok(out)
+}
+
+/// The plain bytes in place of what `out` held; whoever keeps `out` saves the allocation. After an error it holds nothing of use.
+pub(crate) fn decompress_into(
+    compression: Compression,
+    input: &[u8],
+    cap: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), BatchError> {
+    out.clear();
     match compression {
-        Compression::None => capped_copy(input, cap),
-        Compression::Gzip => read_capped(MultiGzDecoder::new(input), cap),
-        Compression::Snappy => snappy::decompress(input, cap),
-        Compression::Lz4 => read_capped(lz4_flex::frame::FrameDecoder::new(input), cap),
-        Compression::Zstd => read_capped(zstd_decoder(input, cap).map_err(malformed)?, cap),
+        Compression::None => capped_copy(input, cap, out),
+        Compression::Gzip => read_capped(MultiGzDecoder::new(input), cap, out),
+        Compression::Snappy => snappy::decompress(input, cap, out),
+        Compression::Lz4 => read_capped(lz4_flex::frame::FrameDecoder::new(input), cap, out),
+        Compression::Zstd => read_capped(zstd_decoder(input, cap).map_err(malformed)?, cap, out),
     }
 }
 
-/// The compressed bytes; None if the codec is `None`.
-pub(crate) fn compress(compression: Compression, input: &[u8]) -> io::Result<Option<Vec<u8>>> {
+/// The compressed bytes; None if the codec is `None`. Without a level, or with one that the codec does not have, its default.
+/// (Lz4 has its fast compressor at every level.)
+pub(crate) fn compress(compression: Compression, level: Option<i32>, input: &[u8]) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(match compression {
         Compression::None => return Ok(None),
         Compression::Gzip => {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let level = level.and_then(|level| u32::try_from(level).ok()).filter(|level| (1..=9).contains(level));
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+            let mut encoder = GzEncoder::new(Vec::new(), level);
             encoder.write_all(input)?;
             encoder.finish()?
         }
         Compression::Snappy => snappy::compress(input)?,
         Compression::Lz4 => lz4(input)?,
-        Compression::Zstd => zstd::bulk::compress(input, zstd::DEFAULT_COMPRESSION_LEVEL)?,
+        Compression::Zstd => zstd::bulk::compress(input, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))?,
     }))
 }
 
@@ -91,21 +107,24 @@ fn zstd_decoder(input: &[u8], cap: usize) -> io::Result<zstd::stream::read::Deco
     Ok(decoder)
 }
 
-fn capped_copy(input: &[u8], cap: usize) -> Result<Vec<u8>, BatchError> {
-    if input.len() > cap { Err(over(cap)) } else { Ok(input.to_vec()) }
+fn capped_copy(input: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {
+    if input.len() > cap {
+        return Err(over(cap));
+    }
+    out.extend_from_slice(input);
+    Ok(())
 }
 
 /// Reads to the end; grows by doubling, but never past the cap.
-fn read_capped(mut reader: impl Read, cap: usize) -> Result<Vec<u8>, BatchError> {
-    let mut out = Vec::new();
+fn read_capped(mut reader: impl Read, cap: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {
     let mut filled = 0;
     loop {
         if filled == out.len() {
             if filled == cap {
-                return end_or_over(reader, out, cap);
+                return end_or_over(reader, cap);
             }
             let length = (filled * 2).max(FIRST_OUTPUT_BYTES).min(cap);
-            out.reserve_exact(length - filled);
+            out.reserve_exact(length.saturating_sub(filled));
             out.resize(length, 0);
         }
         match reader.read(out.get_mut(filled..).unwrap_or_default()) {
@@ -116,12 +135,12 @@ fn read_capped(mut reader: impl Read, cap: usize) -> Result<Vec<u8>, BatchError>
         }
     }
     out.truncate(filled);
-    Ok(out)
+    Ok(())
 }
 
-fn end_or_over(mut reader: impl Read, out: Vec<u8>, cap: usize) -> Result<Vec<u8>, BatchError> {
+fn end_or_over(mut reader: impl Read, cap: usize) -> Result<(), BatchError> {
     match reader.read(&mut [0]) {
-        Ok(0) => Ok(out),
+        Ok(0) => Ok(()),
         Ok(_) => Err(over(cap)),
         Err(error) => Err(malformed(error)),
     }

@@ -13,20 +13,18 @@ const BLOCK_BYTES: usize = 32 * 1024;
 /// No snappy element gives more than 64 bytes for 2: a claim beyond that is a lie, not to be allocated for.
 const MAX_RATIO: usize = 32;
 
-pub(super) fn decompress(input: &[u8], cap: usize) -> Result<Vec<u8>, BatchError> {
-    let mut out = Vec::new();
+pub(super) fn decompress(input: &[u8], cap: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {
     if !input.starts_with(&MAGIC) {
-        block(input, cap, &mut out)?;
-        return Ok(out);
+        return block(input, cap, out);
     }
     let mut rest = input.get(FRAME_HEADER..).ok_or_else(|| malformed("the snappy frame is cut off"))?;
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(i32::from_be_bytes(*length)).map_err(malformed)?;
         let (compressed, tail) = tail.split_at_checked(length).ok_or_else(|| malformed("a snappy block is cut off"))?;
-        block(compressed, cap, &mut out)?;
+        block(compressed, cap, out)?;
         rest = tail;
     }
-    if rest.is_empty() { Ok(out) } else { Err(malformed("bytes behind the last snappy block")) }
+    if rest.is_empty() { Ok(()) } else { Err(malformed("bytes behind the last snappy block")) }
 }
 
 /// One bare block, appended to `out`.

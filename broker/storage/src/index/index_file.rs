@@ -99,6 +99,23 @@ impl<E: IndexEntry<N>, const N: usize> IndexFile<E, N> {
         Ok(last_of_prefix(&block, before).map(E::decode))
     }
 
+    /// Shows every entry to `visit`, in order, until it says no; by blocks.
+    pub fn visit(&self, mut visit: impl FnMut(E) -> bool) -> Result<(), StorageError> {
+        if self.written > 0 {
+            let Some(file) = self.files.open_if_there(E::FILE)? else { return Err(self.corrupt("it is gone")) };
+            let mut low = 0;
+            while low < self.written {
+                let high = self.written.min(low + BLOCK_ENTRIES);
+                if !self.read_block(&file, low, high)?.into_iter().all(|entry| visit(E::decode(entry))) {
+                    return Ok(());
+                }
+                low = high;
+            }
+        }
+        self.unwritten.iter().all(|entry| visit(E::decode(*entry)));
+        Ok(())
+    }
+
     /// Writes what is in memory only. An empty index gets its (empty) file too.
     pub fn persist(&mut self) -> Result<(), StorageError> {
         let (file, file_system) = (self.file()?, &*self.files.file_system);

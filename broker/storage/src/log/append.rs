@@ -1,14 +1,14 @@
 //! Appending: offsets, rolling, one vectored write.
 //!
 //! The body of a batch is written as it came. Only its first 16 bytes (base offset, length, leader epoch) are replaced, which
-//! no CRC covers; with `message.timestamp.type=LogAppendTime` the rest of the header too, with a new CRC.
+//! no CRC covers; where validation made a new header (LogAppendTime, another codec) the rest of the header too, with its CRC.
 
-use super::{AppendError, Appended, BehindCheckpoint, Log, Origin, random, validation};
+use super::{AppendError, Appended, BehindCheckpoint, Log, Origin, random, validation, validation::Accepted};
 use crate::{
     StorageError,
     file_system::bytes,
     producer_state::EXPIRY_CHECK_INTERVAL_MS,
-    record_batch::{BatchHeader, HEADER_LENGTH, PATCHED_PREFIX, RecordBatch},
+    record_batch::{BatchHeader, EndTransactionMarker, HEADER_LENGTH, PATCHED_PREFIX},
     segment::Segment,
 };
 use bytes::Bytes;
@@ -20,6 +20,7 @@ struct Placed<'a> {
     front: [u8; HEADER_LENGTH],
     front_length: usize,
     body: &'a [u8],
+    marker: Option<EndTransactionMarker>,
 }
 
 impl Log {
@@ -37,7 +38,7 @@ impl Log {
         if let Some(duplicate) = self.check_producers(&batches, origin, now_ms)? {
             return Ok(duplicate);
         }
-        let placed = self.place(&batches, leader_epoch, now_ms);
+        let placed = self.place(&batches, leader_epoch);
         self.roll_if_due(&placed, now_ms)?;
         self.note_leader_epoch(leader_epoch)?;
         self.write(&placed)?;
@@ -54,12 +55,12 @@ impl Log {
     /// The earlier outcome, if the batch was appended before. A client sends one batch at a time, so the first decides.
     fn check_producers(
         &self,
-        batches: &[RecordBatch],
+        batches: &[Accepted],
         origin: Origin,
         now_ms: i64,
     ) -> Result<Option<Appended>, AppendError> {
         for batch in batches.iter().filter(|batch| batch.header.has_producer_id()) {
-            if let Some(earlier) = self.producers.check(&batch.header, origin)? {
+            if let Some(earlier) = self.producers.check(&batch.header, batch.marker, origin)? {
                 return Ok(Some(Appended {
                     base_offset: earlier.base_offset(),
                     last_offset: earlier.last_offset,
@@ -76,13 +77,13 @@ impl Log {
         self.config.log_append_time.then_some(now_ms)
     }
 
-    fn place<'a>(&self, batches: &'a [RecordBatch], leader_epoch: i32, now_ms: i64) -> Vec<Placed<'a>> {
+    fn place<'a>(&self, batches: &'a [Accepted], leader_epoch: i32) -> Vec<Placed<'a>> {
         let mut next_offset = self.log_end_offset;
         let mut placed = Vec::with_capacity(batches.len());
         for batch in batches {
             let header = BatchHeader { base_offset: next_offset, partition_leader_epoch: leader_epoch, ..batch.header };
             next_offset = header.last_offset() + 1;
-            placed.push(Placed::new(header, &batch.bytes, self.append_time(now_ms)));
+            placed.push(Placed::new(header, batch));
         }
         placed
     }
@@ -151,10 +152,12 @@ impl Log {
     fn take_in(&mut self, placed: &[Placed<'_>], now_ms: i64) -> Appended {
         let base_offset = self.log_end_offset;
         let behind = self.behind.get_or_insert(BehindCheckpoint { bytes: 0, since_ms: now_ms });
+        behind.bytes += placed.iter().map(|batch| bytes(batch.header.size())).sum::<u64>();
         for batch in placed {
-            behind.bytes += bytes(batch.header.size());
-            self.producers.record(&batch.header, now_ms);
             self.log_end_offset = batch.header.last_offset() + 1;
+            if let Some(aborted) = self.producers.record(&batch.header, batch.marker, now_ms) {
+                self.active.note_aborted(aborted);
+            }
         }
         Appended {
             base_offset,
@@ -167,13 +170,10 @@ impl Log {
 }
 
 impl<'a> Placed<'a> {
-    fn new(header: BatchHeader, batch: &'a [u8], append_time: Option<i64>) -> Self {
-        let (header, front_length) = match append_time {
-            None => (header, PATCHED_PREFIX),
-            Some(now_ms) => (header.with_log_append_time(now_ms, batch), HEADER_LENGTH),
-        };
-        let body = batch.get(front_length..).unwrap_or_default();
-        Self { header, front: header.encode(), front_length, body }
+    fn new(header: BatchHeader, batch: &'a Accepted) -> Self {
+        let front_length = if batch.is_header_new { HEADER_LENGTH } else { PATCHED_PREFIX };
+        let body = batch.bytes.get(front_length..).unwrap_or_default();
+        Self { header, front: header.encode(), front_length, body, marker: batch.marker }
     }
 
     fn front(&self) -> &[u8] {

@@ -9,7 +9,8 @@ use crate::{
     StorageError,
     checkpoint::{self, Checkpoint},
     file_system::{FileSystem, OpenFile, io_error, remove_if_there, write_atomically, write_unsynced},
-    segment::{FileKind, IndexState},
+    index::AbortDigest,
+    segment::{FileKind, IndexState, Segment},
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -77,6 +78,7 @@ impl Log {
                 next_offset: self.log_end_offset,
                 indexes,
                 producers,
+                aborted: self.aborted_digest(),
             },
             behind: self.behind.take(),
         }))
@@ -129,11 +131,16 @@ impl Log {
             next_offset: segment,
             indexes: IndexState { max_timestamp: -1, max_timestamp_offset: -1, ..IndexState::default() },
             producers: if self.sealed.is_empty() { 0 } else { self.producers.len() },
+            aborted: self.sealed.iter().map(Segment::abort_digest).fold(AbortDigest::default(), AbortDigest::plus),
         };
         write_atomically(&*self.file_system, &self.dir.join(checkpoint::FILE_NAME), checkpoint.encode().as_bytes())?;
         self.file_system.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         self.checkpointed_segment = Some(segment);
         Ok(())
+    }
+
+    fn aborted_digest(&self) -> AbortDigest {
+        self.segments().map(Segment::abort_digest).fold(AbortDigest::default(), AbortDigest::plus)
     }
 
     /// The producers known where a segment begins, as Kafka has it. A lost one is made anew from the batch headers.

@@ -4,6 +4,7 @@ use super::Log;
 use crate::{
     LogConfig, StorageError,
     compaction::{self, CleaningStep, Dirt, Job, Rules, SegmentFacts},
+    index::AbortDigest,
     segment::Segment,
 };
 use std::ops::RangeInclusive;
@@ -33,7 +34,8 @@ impl Log {
     pub fn dirt(&mut self, now_ms: i64) -> Result<(Dirt, bool), StorageError> {
         let rules = rules(&self.config);
         let segments = self.segment_facts(&rules)?;
-        let limit = self.active.base_offset();
+        // What a transaction holds open may still be aborted.
+        let limit = self.last_stable_offset(self.high_watermark()).min(self.active.base_offset());
         let dirt = compaction::dirt(&segments, self.first_dirty_offset(), limit, &rules, now_ms);
         let is_due = self.config.compacted && compaction::is_due(&dirt, &rules);
         Ok((dirt, is_due))
@@ -69,8 +71,13 @@ impl Log {
             segments: self.segment_facts(&rules(&self.config))?,
             dirt,
             producers: self.producers.last_records(),
-            aborted: Vec::new(),
+            aborted: self.aborted_below(dirt.end_offset)?,
         })))
+    }
+
+    fn aborted_below(&self, end_offset: i64) -> Result<Vec<compaction::AbortedTransaction>, StorageError> {
+        let aborted = self.aborted_transactions(self.log_start_offset, end_offset)?.into_iter();
+        Ok(aborted.map(|one| (one.producer_id, one.first_offset)).map(compaction::AbortedTransaction::from).collect())
     }
 
     pub(crate) fn note_cleaned(&mut self, end_offset: i64) {
@@ -104,7 +111,9 @@ impl Log {
     pub(crate) fn exchange(&mut self, segment: Segment) {
         let Some(range) = self.cleaning.swapping.clone() else { return };
         let at = self.sealed.partition_point(|sealed| sealed.base_offset() < *range.start());
-        self.sealed.retain(|sealed| !range.contains(&sealed.base_offset()));
+        let gone = self.sealed.extract_if(.., |sealed| range.contains(&sealed.base_offset()));
+        let digest = gone.map(|sealed| sealed.abort_digest()).fold(AbortDigest::default(), AbortDigest::plus);
+        self.note_indexes_gone(digest);
         self.sealed.insert(at.min(self.sealed.len()), segment);
         self.cursors.clear();
     }
@@ -118,6 +127,8 @@ impl Log {
         let Some(range) = self.cleaning.swapping.take() else { return Ok(()) };
         if let Some(segment) = self.sealed.iter_mut().find(|sealed| sealed.base_offset() == *range.start()) {
             segment.renamed("");
+            // The cleaned segment holds nothing that was aborted; the index is that of the one before.
+            segment.clear_aborted()?;
         }
         Ok(())
     }

@@ -1,5 +1,34 @@
 //! The settings a log acts on.
 
+use crate::compression::Compression;
+
+/// `compression.type` and the level that goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoredCompression {
+    /// Batches stay in the codec in which they came.
+    #[default]
+    Producer,
+    /// This codec; batches that come in another one are recompressed. No level: the codec's own default.
+    Codec(Compression, Option<i32>),
+}
+
+impl StoredCompression {
+    /// The codec in which a batch is stored that came in `source`.
+    pub(crate) fn for_source(self, source: Compression) -> Compression {
+        match self {
+            Self::Producer => source,
+            Self::Codec(codec, _) => codec,
+        }
+    }
+
+    pub(crate) fn level(self) -> Option<i32> {
+        match self {
+            Self::Producer => None,
+            Self::Codec(_, level) => level,
+        }
+    }
+}
+
 /// What "acknowledged" means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -40,6 +69,8 @@ pub struct LogConfig {
     pub max_compaction_lag_ms: i64,
     /// `delete.retention.ms`: how long tombstones and markers stay readable.
     pub delete_retention_ms: i64,
+    /// `compression.type`.
+    pub compression: StoredCompression,
     /// Cap on what one batch may decompress to (`max.decompressed.message.bytes`, Tifo's own setting).
     pub max_decompressed_message_bytes: usize,
     /// `message.timestamp.before.max.ms`: how far behind the broker's clock a client's timestamp may lie.
@@ -76,6 +107,7 @@ impl Default for LogConfig {
             min_compaction_lag_ms: 0,
             max_compaction_lag_ms: i64::MAX,
             delete_retention_ms: 24 * 3_600_000,
+            compression: StoredCompression::Producer,
             max_decompressed_message_bytes: 128 << 20,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,

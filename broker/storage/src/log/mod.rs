@@ -28,12 +28,15 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod tests_support;
 mod time_search;
+#[cfg(test)]
+mod transaction_tests;
+mod transactions;
 mod validation;
 
 pub use checkpointing::{CheckpointDone, CheckpointWork};
-pub use config::{Durability, LogConfig};
+pub use config::{Durability, LogConfig, StoredCompression};
 pub use doomed::{DELETE_SUFFIX, Doomed};
-pub use outcome::{AppendError, Appended, Origin};
+pub use outcome::{AppendError, Appended, Origin, RecordError, RecordProblem};
 pub use retention::{RemovedSegments, Retention};
 pub use slice::LogSlice;
 pub use start_offset::StartChange;

@@ -57,7 +57,7 @@ impl Log {
         }
         let file = segment.file()?;
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        Ok(Some(LogSlice::new(file, range.start, length, range.base_offset)))
+        Ok(Some(LogSlice::new(file, range.start, length, (range.base_offset, range.next_offset))))
     }
 
     /// All segments, oldest first.

@@ -6,6 +6,7 @@
 use super::{Doomed, Log};
 use crate::{
     StorageError,
+    index::AbortDigest,
     segment::{Segment, SegmentFiles},
 };
 
@@ -109,7 +110,11 @@ impl Log {
             .take(self.below_start())
             .take_while(|segment| segment.base_offset() < checkpointed && !self.is_being_swapped(segment));
         let gone = may_go.count();
-        let segments = self.sealed.drain(..gone).map(|segment| segment.files().clone()).collect();
+        let removed: Vec<Segment> = self.sealed.drain(..gone).collect();
+        self.note_indexes_gone(
+            removed.iter().map(Segment::abort_digest).fold(AbortDigest::default(), AbortDigest::plus),
+        );
+        let segments = removed.iter().map(|segment| segment.files().clone()).collect();
         RemovedSegments { segments, delay_ms: self.config.file_delete_delay_ms }
     }
 }

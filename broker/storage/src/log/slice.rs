@@ -17,6 +17,8 @@ pub struct LogSlice {
     pub length: usize,
     /// Offset of the first batch in the slice (may be below the one asked for: batches are whole).
     pub base_offset: i64,
+    /// Offset of the batch behind the slice, if it is known.
+    pub next_offset: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -28,8 +30,9 @@ enum Source {
 }
 
 impl LogSlice {
-    pub(super) fn new(file: OpenFile, position: u64, length: usize, base_offset: i64) -> Self {
-        Self { source: Source::File(file.file), path: file.path, position, length, base_offset }
+    pub(super) fn new(file: OpenFile, position: u64, length: usize, offsets: (i64, Option<i64>)) -> Self {
+        let (base_offset, next_offset) = offsets;
+        Self { source: Source::File(file.file), path: file.path, position, length, base_offset, next_offset }
     }
 
     /// The open file to send from; None once the bytes are in memory.

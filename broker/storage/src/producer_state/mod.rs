@@ -1,17 +1,22 @@
-//! What the log knows of idempotent producers (KIP-98), and its snapshots.
+//! What the log knows of idempotent and transactional producers (KIP-98), and its snapshots.
 //!
 //! Per producer id: the epoch and the last five batches, so that a batch sent again is recognised and answered with
-//! the offset of its first time. Snapshots are Kafka's `.snapshot` files, version 1; where Kafka keeps one batch a producer, ours
+//! the offset of its first time; and where its open transaction began. Snapshots are Kafka's `.snapshot` files, version 1; where Kafka keeps one batch a producer, ours
 //! hold up to five entries for the same producer, oldest first (Kafka reads them and keeps the last).
 
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use crate::{
-    AppendError, Origin,
-    record_batch::{BatchError, BatchHeader},
+    AbortedTransaction, AppendError, Origin,
+    record_batch::{BatchHeader, EndTransactionMarker, TransactionResult},
 };
 use std::collections::{HashMap, VecDeque};
+use transactions::Transactions;
+
+pub(crate) use snapshot::MAX_SNAPSHOT_BYTES;
 
 /// Batches remembered a producer: a client has at most five in flight.
 const BATCHES_A_PRODUCER: usize = 5;
@@ -20,14 +25,8 @@ const MAX_PRODUCERS: usize = 100_000;
 /// How often the log looks for silent producers (Kafka's `producer.id.expiration.check.interval.ms`).
 pub(crate) const EXPIRY_CHECK_INTERVAL_MS: i64 = 600_000;
 
-const SNAPSHOT_VERSION: i16 = 1;
-const SNAPSHOT_HEADER: usize = 10;
-/// Where the CRC ends and what it covers begins.
-const SNAPSHOT_CRC_START: usize = 6;
-const SNAPSHOT_ENTRY: usize = 46;
-/// Largest snapshot file that is read.
-pub(crate) const MAX_SNAPSHOT_BYTES: u64 =
-    (SNAPSHOT_HEADER + SNAPSHOT_ENTRY * BATCHES_A_PRODUCER * MAX_PRODUCERS) as u64;
+/// No transaction coordinator has written.
+const NO_COORDINATOR_EPOCH: i32 = -1;
 
 /// A batch that an idempotent producer wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +52,12 @@ struct ProducerState {
     epoch: i16,
     /// Oldest first, all of this epoch.
     batches: VecDeque<ProducedBatch>,
+    /// Timestamp of what it wrote last.
+    timestamp_ms: i64,
+    /// Of the coordinator that ended its last transaction.
+    coordinator_epoch: i32,
+    /// First offset of its open transaction.
+    transaction_first_offset: Option<i64>,
     /// The broker's clock when it last wrote, or when the log was opened.
     last_seen_ms: i64,
 }
@@ -61,6 +66,7 @@ struct ProducerState {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerStates {
     producers: HashMap<i64, ProducerState>,
+    transactions: Transactions,
 }
 
 /// Of every producer the last batch in the log; compaction keeps it, at least its header, so that the sequence is not forgotten.
@@ -97,44 +103,50 @@ impl ProducerStates {
         LastRecords { producers: self.producers.iter().map(|(id, state)| (*id, last(state))).collect() }
     }
 
-    /// Whether the batch may be appended; the earlier one if it is there already.
-    pub fn check(&self, header: &BatchHeader, origin: Origin) -> Result<Option<ProducedBatch>, AppendError> {
+    /// Whether the batch may be appended; the earlier one if it is there already. `marker`: what a control batch says.
+    pub fn check(
+        &self,
+        header: &BatchHeader,
+        marker: Option<EndTransactionMarker>,
+        origin: Origin,
+    ) -> Result<Option<ProducedBatch>, AppendError> {
         let Some(state) = self.producers.get(&header.producer_id) else { return Ok(None) };
         let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
         if epoch < state.epoch {
             return Err(AppendError::InvalidProducerEpoch { producer_id, current: state.epoch, got: epoch });
         }
+        if header.is_control() {
+            return state.check_coordinator(producer_id, marker).map(|()| None);
+        }
         // A gateway in this process passes on its clients' sequences; what the process itself writes has none.
-        if origin != Origin::Client && header.base_sequence < 0 {
-            return Ok(None);
+        if origin == Origin::Client || header.base_sequence >= 0 {
+            if let Some(earlier) = state.find(header) {
+                return Ok(Some(earlier));
+            }
+            state.check_sequence(header)?;
         }
-        if epoch > state.epoch {
-            return in_sequence(header, 0).map(|()| None);
+        if state.transaction_first_offset.is_some() && !header.is_transactional() {
+            let reason = "a transaction is open, but the batch is not part of it";
+            return Err(AppendError::InvalidTransactionState { producer_id, reason });
         }
-        if let Some(earlier) = state.find(header) {
-            return Ok(Some(earlier));
-        }
-        match state.batches.back() {
-            Some(last) => in_sequence(header, sequence_add(last.last_sequence, 1)).map(|()| None),
-            None => Ok(None),
-        }
+        Ok(None)
     }
 
-    /// Takes note of a batch that is in the log; its offsets are placed.
-    pub fn record(&mut self, header: &BatchHeader, now_ms: i64) {
+    /// Takes note of a batch that is in the log; its offsets are placed. The transaction, if the batch aborts one.
+    pub fn record(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<EndTransactionMarker>,
+        now_ms: i64,
+    ) -> Option<AbortedTransaction> {
         if !header.has_producer_id() {
-            return;
+            return None;
         }
         self.make_room(header.producer_id);
-        let state =
-            self.producers.entry(header.producer_id).or_insert_with(|| ProducerState::new(header.producer_epoch));
-        if state.epoch != header.producer_epoch {
-            *state = ProducerState::new(header.producer_epoch);
-        }
-        state.last_seen_ms = now_ms;
-        // Markers end a transaction; they bear no sequence.
+        let state = self.producers.entry(header.producer_id).or_insert_with(|| ProducerState::new(header));
+        state.take_epoch(header, now_ms);
         if header.is_control() {
-            return;
+            return self.end_transaction(header, marker?);
         }
         state.push(ProducedBatch {
             last_sequence: header.last_sequence(),
@@ -142,75 +154,91 @@ impl ProducerStates {
             offset_delta: header.last_offset_delta,
             timestamp_ms: header.max_timestamp,
         });
+        if header.is_transactional() && state.transaction_first_offset.is_none() {
+            state.transaction_first_offset = Some(header.base_offset);
+            self.transactions.begin(header.base_offset, header.producer_id);
+        }
+        None
     }
 
-    /// Forgets producers silent for `expiration_ms`.
+    /// A marker without a transaction changes nothing for readers.
+    fn end_transaction(&mut self, header: &BatchHeader, marker: EndTransactionMarker) -> Option<AbortedTransaction> {
+        let state = self.producers.get_mut(&header.producer_id)?;
+        state.coordinator_epoch = marker.coordinator_epoch;
+        let first_offset = state.transaction_first_offset.take()?;
+        let last_offset = header.base_offset;
+        let last_stable_offset = self.transactions.end(first_offset, last_offset);
+        let aborted =
+            AbortedTransaction { producer_id: header.producer_id, first_offset, last_offset, last_stable_offset };
+        (marker.result == TransactionResult::Abort).then_some(aborted)
+    }
+
+    /// Up to where every transaction is decided, by markers below `high_watermark`.
+    pub fn last_stable_offset(&mut self, high_watermark: i64) -> i64 {
+        self.transactions.last_stable_offset(high_watermark)
+    }
+
+    /// Forgets producers silent for `expiration_ms`, but none with an open transaction.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
-        self.producers.retain(|_, state| now_ms.saturating_sub(state.last_seen_ms) < expiration_ms);
+        self.producers.retain(|_, state| state.is_open() || now_ms.saturating_sub(state.last_seen_ms) < expiration_ms);
     }
 
     fn make_room(&mut self, newcomer: i64) {
         if self.producers.len() < MAX_PRODUCERS || self.producers.contains_key(&newcomer) {
             return;
         }
-        let mut seen: Vec<(i64, i64)> = self.producers.iter().map(|(id, state)| (state.last_seen_ms, *id)).collect();
+        let idle = self.producers.iter().filter(|(_, state)| !state.is_open());
+        let mut seen: Vec<(i64, i64)> = idle.map(|(id, state)| (state.last_seen_ms, *id)).collect();
         seen.sort_unstable();
         for (_, producer_id) in seen.into_iter().take(MAX_PRODUCERS / 10) {
             self.producers.remove(&producer_id);
         }
     }
-
-    /// A snapshot file's bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut producer_ids: Vec<i64> = self.producers.keys().copied().collect();
-        producer_ids.sort_unstable();
-        let mut entries = Vec::new();
-        let mut count = 0i32;
-        for (producer_id, state) in producer_ids.iter().filter_map(|id| Some((id, self.producers.get(id)?))) {
-            for batch in &state.batches {
-                encode_entry(&mut entries, *producer_id, state.epoch, batch);
-                count += 1;
-            }
-        }
-        let covered = [&count.to_be_bytes()[..], &entries].concat();
-        let mut out = Vec::with_capacity(SNAPSHOT_HEADER + entries.len());
-        out.extend_from_slice(&SNAPSHOT_VERSION.to_be_bytes());
-        out.extend_from_slice(&crc32c::crc32c(&covered).to_be_bytes());
-        out.extend_from_slice(&covered);
-        out
-    }
-
-    /// What a snapshot file holds; expiry counts from `now_ms` on.
-    pub fn decode(file: &[u8], now_ms: i64) -> Result<Self, BatchError> {
-        let malformed = || BatchError::new("not a producer snapshot");
-        let (version, rest) = file.split_first_chunk().ok_or_else(malformed)?;
-        let (crc, covered) = rest.split_first_chunk().ok_or_else(malformed)?;
-        debug_assert_eq!(file.len() - covered.len(), SNAPSHOT_CRC_START);
-        if i16::from_be_bytes(*version) != SNAPSHOT_VERSION {
-            return Err(BatchError::new(format!("producer snapshot of version {}", i16::from_be_bytes(*version))));
-        }
-        if crc32c::crc32c(covered) != u32::from_be_bytes(*crc) {
-            return Err(BatchError::new("the producer snapshot's CRC does not fit"));
-        }
-        let (count, mut rest) = covered.split_first_chunk().ok_or_else(malformed)?;
-        let mut states = Self::default();
-        for _ in 0..i32::from_be_bytes(*count) {
-            let (producer_id, epoch, batch) = decode_entry(&mut rest).ok_or_else(malformed)?;
-            let state = states.producers.entry(producer_id).or_insert_with(|| ProducerState::new(epoch));
-            state.epoch = epoch;
-            state.last_seen_ms = now_ms;
-            state.push(batch);
-        }
-        Ok(states)
-    }
 }
 
 impl ProducerState {
-    fn new(epoch: i16) -> Self {
-        Self { epoch, batches: VecDeque::new(), last_seen_ms: 0 }
+    fn new(header: &BatchHeader) -> Self {
+        Self {
+            epoch: header.producer_epoch,
+            batches: VecDeque::new(),
+            timestamp_ms: header.max_timestamp,
+            coordinator_epoch: NO_COORDINATOR_EPOCH,
+            transaction_first_offset: None,
+            last_seen_ms: 0,
+        }
+    }
+
+    /// A new epoch begins its own sequences; an open transaction stays open.
+    fn take_epoch(&mut self, header: &BatchHeader, now_ms: i64) {
+        if self.epoch != header.producer_epoch {
+            self.epoch = header.producer_epoch;
+            self.batches.clear();
+        }
+        self.timestamp_ms = header.max_timestamp;
+        self.last_seen_ms = now_ms;
+    }
+
+    fn is_open(&self) -> bool {
+        self.transaction_first_offset.is_some()
+    }
+
+    /// After another epoch's batches, or none of this one, sequences begin at 0.
+    fn check_sequence(&self, header: &BatchHeader) -> Result<(), AppendError> {
+        let last = self.batches.back().filter(|_| header.producer_epoch == self.epoch);
+        in_sequence(header, last.map_or(0, |last| sequence_add(last.last_sequence, 1)))
+    }
+
+    fn check_coordinator(&self, producer_id: i64, marker: Option<EndTransactionMarker>) -> Result<(), AppendError> {
+        match marker.map(|marker| marker.coordinator_epoch).filter(|epoch| *epoch < self.coordinator_epoch) {
+            Some(got) => Err(AppendError::CoordinatorFenced { producer_id, current: self.coordinator_epoch, got }),
+            None => Ok(()),
+        }
     }
 
     fn find(&self, header: &BatchHeader) -> Option<ProducedBatch> {
+        if header.producer_epoch != self.epoch {
+            return None;
+        }
         let range = (header.base_sequence, header.last_sequence());
         self.batches.iter().copied().find(|batch| (batch.first_sequence(), batch.last_sequence) == range)
     }
@@ -229,38 +257,4 @@ fn in_sequence(header: &BatchHeader, expected: i32) -> Result<(), AppendError> {
     }
     let (producer_id, got) = (header.producer_id, header.base_sequence);
     Err(AppendError::OutOfOrderSequence { producer_id, expected, got })
-}
-
-fn encode_entry(out: &mut Vec<u8>, producer_id: i64, epoch: i16, batch: &ProducedBatch) {
-    /// No transaction coordinator has written, no transaction is open.
-    const NO_COORDINATOR_EPOCH: i32 = -1;
-    const NO_TRANSACTION: i64 = -1;
-    out.extend_from_slice(&producer_id.to_be_bytes());
-    out.extend_from_slice(&epoch.to_be_bytes());
-    out.extend_from_slice(&batch.last_sequence.to_be_bytes());
-    out.extend_from_slice(&batch.last_offset.to_be_bytes());
-    out.extend_from_slice(&batch.offset_delta.to_be_bytes());
-    out.extend_from_slice(&batch.timestamp_ms.to_be_bytes());
-    out.extend_from_slice(&NO_COORDINATOR_EPOCH.to_be_bytes());
-    out.extend_from_slice(&NO_TRANSACTION.to_be_bytes());
-}
-
-fn decode_entry(rest: &mut &[u8]) -> Option<(i64, i16, ProducedBatch)> {
-    let producer_id = i64::from_be_bytes(take(rest)?);
-    let epoch = i16::from_be_bytes(take(rest)?);
-    let batch = ProducedBatch {
-        last_sequence: i32::from_be_bytes(take(rest)?),
-        last_offset: i64::from_be_bytes(take(rest)?),
-        offset_delta: i32::from_be_bytes(take(rest)?),
-        timestamp_ms: i64::from_be_bytes(take(rest)?),
-    };
-    let _coordinator_epoch = take::<4>(rest)?;
-    let _transaction_first_offset = take::<8>(rest)?;
-    Some((producer_id, epoch, batch))
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = rest.split_first_chunk::<N>()?;
-    *rest = tail;
-    Some(*head)
 }

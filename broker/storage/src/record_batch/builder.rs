@@ -2,7 +2,7 @@
 
 use super::{
     BatchHeader, Compression, HEADER_LENGTH,
-    header::LENGTH_PREFIX,
+    header::{CONTROL, LENGTH_PREFIX, TRANSACTIONAL},
     varint::{varlong_length, write_varint, write_varlong},
 };
 use crate::compression;
@@ -17,6 +17,7 @@ pub struct BatchBuilder {
     base_timestamp: i64,
     max_timestamp: i64,
     producer: (i64, i16, i32),
+    flags: i16,
 }
 
 impl Default for BatchBuilder {
@@ -34,12 +35,24 @@ impl BatchBuilder {
             base_timestamp: -1,
             max_timestamp: -1,
             producer: (-1, -1, -1),
+            flags: 0,
         }
+    }
+
+    /// A control batch of the transaction coordinator.
+    pub(super) fn control(producer_id: i64, producer_epoch: i16) -> Self {
+        let producer = (producer_id, producer_epoch, -1);
+        Self { producer, flags: CONTROL | TRANSACTIONAL, ..Self::default() }
     }
 
     /// Marks the batch as an idempotent producer's (KIP-98): its records bear the sequences from `base_sequence` on.
     pub fn idempotent(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
         self.producer = (producer_id, producer_epoch, base_sequence);
+    }
+
+    /// Marks the batch as part of the producer's open transaction; needs [`Self::idempotent`].
+    pub fn transactional(&mut self) {
+        self.flags |= TRANSACTIONAL;
     }
 
     pub fn push(
@@ -86,7 +99,7 @@ impl BatchBuilder {
             return Bytes::new();
         }
         // A codec that fails into memory has no better answer than the records as they are.
-        let (codec, body) = match compression::compress(self.compression, &self.records) {
+        let (codec, body) = match compression::compress(self.compression, None, &self.records) {
             Ok(Some(body)) => (self.compression, body),
             Ok(None) | Err(_) => (Compression::None, self.records),
         };
@@ -97,7 +110,7 @@ impl BatchBuilder {
             partition_leader_epoch: -1,
             magic: 2,
             crc: 0,
-            attributes: codec.id(),
+            attributes: codec.id() | self.flags,
             last_offset_delta: self.count - 1,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,

@@ -1,6 +1,7 @@
 //! The 61 bytes before the records. Layout in docs/data-format.md.
 
-use super::BatchError;
+use super::{BatchError, Compression};
+use bytes::Bytes;
 
 /// Bytes of a batch before its records.
 pub const HEADER_LENGTH: usize = 61;
@@ -15,8 +16,8 @@ pub(crate) const CRC_START: usize = 21;
 
 const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
-const TRANSACTIONAL: i16 = 0x10;
-const CONTROL: i16 = 0x20;
+pub(super) const TRANSACTIONAL: i16 = 0x10;
+pub(super) const CONTROL: i16 = 0x20;
 /// KIP-534: the base timestamp is the time after which tombstones and markers in this batch may go.
 const DELETE_HORIZON: i16 = 0x40;
 
@@ -105,11 +106,13 @@ impl BatchHeader {
         out
     }
 
-    /// The header of `batch` with the broker's timestamp type and time, and the CRC that goes with it.
-    pub(crate) fn with_log_append_time(mut self, now_ms: i64, batch: &[u8]) -> Self {
-        self.attributes |= LOG_APPEND_TIME;
-        self.max_timestamp = now_ms;
-        self.crc = self.crc_over(batch.get(HEADER_LENGTH..).unwrap_or_default());
+    /// The header with this timestamp type and highest timestamp; the CRC is due if it differs.
+    pub(crate) fn with_timestamps(mut self, is_log_append_time: bool, max_timestamp: i64) -> Self {
+        self.attributes &= !LOG_APPEND_TIME;
+        if is_log_append_time {
+            self.attributes |= LOG_APPEND_TIME;
+        }
+        self.max_timestamp = max_timestamp;
         self
     }
 
@@ -132,6 +135,13 @@ impl BatchHeader {
         };
         header.crc = header.crc_over(&[]);
         header
+    }
+
+    /// The header for the same records in another codec, and the whole batch; the CRC is due.
+    pub(crate) fn with_payload(mut self, codec: Compression, payload: &[u8]) -> (Self, Bytes) {
+        self.attributes = self.attributes & !COMPRESSION_MASK | codec.id();
+        self.batch_length = i32::try_from(HEADER_LENGTH - LENGTH_PREFIX + payload.len()).unwrap_or(i32::MAX);
+        (self, Bytes::from([&self.encode()[..], payload].concat()))
     }
 
     /// CRC-32C over everything behind the CRC field: the rest of this header, and the records.

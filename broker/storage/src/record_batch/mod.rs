@@ -6,7 +6,9 @@
 
 mod builder;
 mod header;
+mod marker;
 mod reader;
+mod shapes;
 #[cfg(test)]
 mod tests;
 pub mod varint;
@@ -14,7 +16,10 @@ pub mod varint;
 pub use crate::compression::Compression;
 pub use builder::BatchBuilder;
 pub use header::{BatchHeader, HEADER_LENGTH};
+pub use marker::{EndTransactionMarker, TransactionResult};
 pub use reader::{HeadersRef, Record, RecordBatch, RecordRef, Records, RecordsIter, batches};
+
+pub(crate) use shapes::{RecordShape, shapes};
 
 pub(crate) use header::{CRC_START, LENGTH_PREFIX, MAGIC_POSITION, PATCHED_PREFIX};
 

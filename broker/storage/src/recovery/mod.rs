@@ -13,9 +13,10 @@ use crate::{
     checkpoint::{self, Checkpoint},
     compaction::{self, CleanerCheckpoint},
     file_system::{FileSystem, TEMPORARY_SUFFIX, io_error, read_small, remove_if_there, write_unsynced},
+    index::AbortDigest,
     leader_epochs::{self, LeaderEpochs},
     producer_state::{MAX_SNAPSHOT_BYTES, ProducerStates},
-    record_batch::BatchHeader,
+    record_batch::{BatchHeader, EndTransactionMarker},
     segment::{DELETED_FILE_SUFFIX, FileKind, Segment, SegmentFiles},
 };
 use scan::{Damage, scan};
@@ -148,15 +149,21 @@ impl Recovery<'_> {
             let segment = self.trusted(base)?;
             self.segments.push(segment);
         }
-        self.segments.push(Segment::resumed(
+        let mut resumed = Segment::resumed(
             self.files(checkpoint.segment),
             self.config.index_interval_bytes,
             checkpoint.position,
             checkpoint.indexes,
-        )?);
+        )?;
+        // Entries behind the checkpoint are made anew by the scan.
+        if checkpoint.indexes.aborted_entries == 0 && self.has(&FileKind::TransactionIndex.name(checkpoint.segment)) {
+            resumed.clear_aborted()?;
+        }
+        self.segments.push(resumed);
         self.next_offset = checkpoint.next_offset;
         self.load_leader_epochs()?;
-        self.load_producers(&checkpoint)
+        self.load_producers(&checkpoint)?;
+        self.check_transaction_indexes(checkpoint.aborted)
     }
 
     fn load_leader_epochs(&mut self) -> Result<(), StorageError> {
@@ -172,7 +179,7 @@ impl Recovery<'_> {
         };
         match decoded {
             Some(leader_epochs) => self.leader_epochs = leader_epochs,
-            None => self.replay_headers(|recovery, header| {
+            None => self.replay(|recovery, header, _| {
                 recovery.leader_epochs.assign(header.partition_leader_epoch, header.base_offset);
             })?,
         }
@@ -193,18 +200,46 @@ impl Recovery<'_> {
             Some(producers) => self.producers = producers,
             None => {
                 tracing::warn!(path = %path.display(), "the producer snapshot is missing or damaged: read from the log");
-                self.replay_headers(|recovery, header| recovery.producers.record(header, recovery.now_ms))?;
+                self.replay(|recovery, header, marker| {
+                    recovery.producers.record(header, marker, recovery.now_ms);
+                })?;
             }
         }
         Ok(())
     }
 
+    /// The transaction indexes of the trusted segments hold what the checkpoint says, or are made anew.
+    fn check_transaction_indexes(&mut self, expected: AbortDigest) -> Result<(), StorageError> {
+        let found = self.segments.iter().map(Segment::abort_digest).fold(AbortDigest::default(), AbortDigest::plus);
+        if found == expected {
+            return Ok(());
+        }
+        tracing::warn!(dir = %self.dir.display(), "a transaction index is missing or damaged: made anew from the log");
+        let mut producers = ProducerStates::default();
+        for segment in &mut self.segments {
+            segment.clear_aborted()?;
+            let mut aborted = Vec::new();
+            for step in segment.walk(0) {
+                let batch = step?;
+                let marker = segment.marker(&batch)?;
+                aborted.extend(producers.record(&batch.header, marker, self.now_ms));
+            }
+            aborted.into_iter().for_each(|transaction| segment.note_aborted(transaction));
+            segment.persist_indexes()?;
+        }
+        Ok(())
+    }
+
     /// Shows every trusted batch to `take`.
-    fn replay_headers(&mut self, mut take: impl FnMut(&mut Self, &BatchHeader)) -> Result<(), StorageError> {
+    fn replay(
+        &mut self,
+        mut take: impl FnMut(&mut Self, &BatchHeader, Option<EndTransactionMarker>),
+    ) -> Result<(), StorageError> {
         let segments = std::mem::take(&mut self.segments);
         for segment in &segments {
             for step in segment.walk(0) {
-                take(self, &step?.header);
+                let batch = step?;
+                take(self, &batch.header, segment.marker(&batch)?);
             }
         }
         self.segments = segments;
@@ -286,10 +321,10 @@ impl Recovery<'_> {
         let Self { leader_epochs, producers, next_offset, now_ms, .. } = self;
 
         let contiguous = last;
-        scan(segment, *next_offset, contiguous, |header| {
+        scan(segment, *next_offset, contiguous, |header, marker| {
             leader_epochs.assign(header.partition_leader_epoch, header.base_offset);
-            producers.record(header, *now_ms);
             *next_offset = header.last_offset() + 1;
+            producers.record(header, marker, *now_ms)
         })
     }
 
@@ -371,11 +406,19 @@ impl Recovery<'_> {
     }
 
     fn trusted(&self, base: i64) -> Result<Segment, StorageError> {
-        Segment::sealed(self.files(base), self.config.index_interval_bytes)
+        let mut segment = Segment::sealed(self.files(base), self.config.index_interval_bytes)?;
+        if self.has(&FileKind::TransactionIndex.name(base)) {
+            segment.load_aborted(None)?;
+        }
+        Ok(segment)
     }
 
     fn fresh(&self, base: i64) -> Result<Segment, StorageError> {
-        Segment::create(self.files(base), self.config.index_interval_bytes)
+        let mut segment = Segment::create(self.files(base), self.config.index_interval_bytes)?;
+        if self.has(&FileKind::TransactionIndex.name(base)) {
+            segment.clear_aborted()?;
+        }
+        Ok(segment)
     }
 
     fn files(&self, base_offset: i64) -> SegmentFiles {

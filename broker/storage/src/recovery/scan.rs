@@ -3,8 +3,9 @@
 use crate::{
     StorageError,
     file_system::{OpenFile, bytes, read_exact_at},
-    record_batch::{BatchHeader, CRC_START, HEADER_LENGTH, MAGIC_POSITION},
-    segment::Segment,
+    index::AbortedTransaction,
+    record_batch::{BatchHeader, CRC_START, EndTransactionMarker, HEADER_LENGTH, MAGIC_POSITION},
+    segment::{Located, Segment},
 };
 
 /// What is read at a time.
@@ -24,7 +25,7 @@ pub(super) fn scan(
     segment: &mut Segment,
     next_offset: i64,
     contiguous: bool,
-    mut take: impl FnMut(&BatchHeader),
+    mut take: impl FnMut(&BatchHeader, Option<EndTransactionMarker>) -> Option<AbortedTransaction>,
 ) -> Result<Option<Damage>, StorageError> {
     let mut window = Window::open(segment)?;
     let mut next_offset = next_offset;
@@ -41,8 +42,11 @@ pub(super) fn scan(
             Err(reason) => return Ok(Some(Damage { position, reason })),
         };
         next_offset = header.last_offset() + 1;
+        let marker = segment.marker(&Located { position, header })?;
         segment.note(&header);
-        take(&header);
+        if let Some(aborted) = take(&header, marker) {
+            segment.note_aborted(aborted);
+        }
     }
     Ok(None)
 }

@@ -25,6 +25,7 @@ pub(crate) struct IndexState {
     /// -1: none.
     pub max_timestamp: i64,
     pub max_timestamp_offset: i64,
+    pub aborted_entries: usize,
 }
 
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl Indexes {
             bytes_since_entry: self.bytes_since_entry,
             max_timestamp: self.max_timestamp.map_or(-1, |max| max.timestamp_ms),
             max_timestamp_offset: self.max_timestamp.map_or(-1, |max| max.last_offset),
+            aborted_entries: 0,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Positions are u32, as the index holds them. The indexes are loaded when first needed and checked against the log
 //! wherever they are used; damaged or missing ones are made anew. A segment never decides to roll: the log does.
 
+mod aborted;
 mod files;
 mod header_walk;
 mod indexes;
@@ -14,7 +15,7 @@ pub(crate) use indexes::{IndexState, MaxTimestamp};
 use crate::{
     StorageError,
     file_system::{FileSystem, OpenFile, bytes, io_error},
-    index::{OffsetIndex, TimeIndex},
+    index::{OffsetIndex, TimeIndex, TransactionIndex},
     open_files::CachedFile,
     record_batch::BatchHeader,
 };
@@ -52,6 +53,8 @@ pub(crate) struct Segment {
     indexes: Mutex<Option<Indexes>>,
     /// Highest timestamp of the first batch, by which `segment.ms` counts; -1 while unknown.
     first_timestamp: i64,
+    /// None: no transaction was aborted here.
+    aborted: Option<Box<TransactionIndex>>,
 }
 
 impl Segment {
@@ -78,7 +81,8 @@ impl Segment {
         size: u64,
         state: IndexState,
     ) -> Result<Self, StorageError> {
-        let segment = Self::on(files, index_interval_bytes, size);
+        let mut segment = Self::on(files, index_interval_bytes, size);
+        segment.load_aborted(Some(state.aborted_entries))?;
         let indexes = match Indexes::load(&segment.files, Some(state))? {
             Some(indexes) => indexes,
             None => segment.rebuilt_indexes()?,
@@ -95,6 +99,7 @@ impl Segment {
             log: CachedFile::default(),
             indexes: Mutex::new(None),
             first_timestamp: -1,
+            aborted: None,
         }
     }
 
@@ -185,19 +190,22 @@ impl Segment {
         self.file_system().truncate(&file, self.size).map_err(io_error("truncate", &file.path))
     }
 
-    /// The files of both indexes, to be synced.
+    /// The files of the indexes, to be synced.
     pub fn index_files(&self) -> Result<Vec<OpenFile>, StorageError> {
-        [FileKind::OffsetIndex, FileKind::TimeIndex].into_iter().map(|kind| self.files.open(kind, true)).collect()
+        let aborted = self.aborted.as_ref().map(|_| FileKind::TransactionIndex);
+        let kinds = [FileKind::OffsetIndex, FileKind::TimeIndex].into_iter().chain(aborted);
+        kinds.map(|kind| self.files.open(kind, true)).collect()
     }
 
     /// Writes the indexes out, the highest timestamp included, and returns what a checkpoint needs of them.
     pub fn persist_indexes(&mut self) -> Result<IndexState, StorageError> {
         let holds_something = self.size > 0;
+        let aborted_entries = self.persist_aborted()?;
         let Some(indexes) = get(&mut self.indexes) else { return Ok(IndexState::default()) };
         if holds_something {
             indexes.persist()?;
         }
-        Ok(indexes.state())
+        Ok(IndexState { aborted_entries, ..indexes.state() })
     }
 
     /// Nothing is appended any more: indexes written out, the file closed.

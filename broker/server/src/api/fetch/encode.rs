@@ -4,10 +4,11 @@ use super::{AskedTopic, Read};
 use crate::{
     api::{Answer, Context},
     network::response::{EncodeError, FrameBuilder, Response},
+    partition::EpochEnd,
 };
 use bytes::BufMut;
 use kafka_protocol::ResponseError;
-use tifo_storage::LogSlice;
+use tifo_storage::{AbortedTransaction, LogSlice};
 
 /// First version with compact lengths and tag sections.
 const FLEXIBLE_SINCE: i16 = 12;
@@ -15,6 +16,8 @@ const FLEXIBLE_SINCE: i16 = 12;
 pub(super) const SENDFILE_FROM_BYTES: usize = 4096;
 /// Bytes of one partition besides its records, roughly.
 const PARTITION_SIZE_HINT: usize = 56;
+/// Epoch, offset and an empty tag section.
+const DIVERGING_EPOCH_BYTES: u8 = 4 + 8 + 1;
 
 /// The answer to a fetch, partitions in request order.
 pub fn answer(context: &Context, topics: &[AskedTopic], reads: Vec<Read>) -> Answer {
@@ -85,34 +88,58 @@ impl Encoder {
     }
 
     fn put_partition(&mut self, index: i32, read: Read) -> Result<(), EncodeError> {
-        let (code, offsets, slice) = match read {
-            Ok(read) => (0, Some(read.offsets), read.slice),
-            Err(error) => (error.code(), None, None),
+        let (code, read) = match read {
+            Ok(read) => (0, Some(read)),
+            Err(error) => (error.code(), None),
         };
+        let offsets = read.as_ref().map(|read| read.offsets);
         let is_unknown = [ResponseError::UnknownTopicOrPartition, ResponseError::UnknownTopicId]
             .iter()
             .any(|unknown| unknown.code() == code);
-        let high_watermark = offsets.map_or(-1, |offsets| offsets.high_watermark);
         let bytes = &mut self.frame.bytes;
         bytes.put_i32(index);
         bytes.put_i16(code);
-        bytes.put_i64(high_watermark);
-        bytes.put_i64(high_watermark); // last stable offset
+        bytes.put_i64(offsets.map_or(-1, |offsets| offsets.high_watermark));
+        bytes.put_i64(offsets.map_or(-1, |offsets| offsets.last_stable_offset));
         if self.version >= 5 {
             bytes.put_i64(offsets.map_or(-1, |offsets| offsets.log_start_offset));
         }
-        // Aborted transactions: null, except that Kafka says "none" of partitions that it does not have.
-        if is_unknown {
-            self.put_count(0)
-        } else {
-            self.put_null_array()
+        // Null for who reads everything, except that Kafka says "none" of partitions that it does not have.
+        match read.as_ref().and_then(|read| read.aborted.as_deref()) {
+            Some(aborted) => self.put_aborted(aborted),
+            None if is_unknown => self.put_count(0),
+            None => self.put_null_array(),
         }
         if self.version >= 11 {
             self.frame.bytes.put_i32(-1); // preferred read replica
         }
+        let (slice, diverging) = read.map_or((None, None), |read| (read.slice, read.diverging));
         self.put_records(slice)?;
-        self.put_no_tags();
+        match diverging {
+            Some(diverging) => self.put_diverging(diverging),
+            None => self.put_no_tags(),
+        }
         Ok(())
+    }
+
+    fn put_aborted(&mut self, aborted: &[AbortedTransaction]) {
+        self.put_count(aborted.len());
+        for transaction in aborted {
+            self.frame.bytes.put_i64(transaction.producer_id);
+            self.frame.bytes.put_i64(transaction.first_offset);
+            self.put_no_tags();
+        }
+    }
+
+    /// The only tagged field of a partition that is ever there: number 0, 13 bytes.
+    fn put_diverging(&mut self, diverging: EpochEnd) {
+        if !self.is_flexible() {
+            return;
+        }
+        self.frame.bytes.put_slice(&[1, 0, DIVERGING_EPOCH_BYTES]);
+        self.frame.bytes.put_i32(diverging.leader_epoch);
+        self.frame.bytes.put_i64(diverging.end_offset);
+        self.put_no_tags();
     }
 
     fn put_records(&mut self, slice: Option<LogSlice>) -> Result<(), EncodeError> {

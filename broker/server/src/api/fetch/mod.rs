@@ -5,8 +5,7 @@
 //! 16 (KIP-951): the new leader's address. 17 (KIP-853) and 18 (KIP-1166): fields of replicas only.
 //! A fetch that finds less than `min_bytes` waits for appends, up to `max_wait_ms`; it is woken, it does not poll. The first
 //! batch comes whole whatever its size. Records go from the file to the socket.
-//! Left out: sessions are answered with session id 0, so that clients name their partitions each time; isolation levels
-//! (nothing is transactional yet, the last stable offset is the high watermark); fetches of followers.
+//! Left out: sessions are answered with session id 0, so that clients name their partitions each time; fetches of followers.
 
 mod encode;
 
@@ -15,7 +14,7 @@ use crate::{
     catalog::Catalog,
     cluster::check_leader_epoch,
     errors::RequestError,
-    partition::{Partition, PartitionRead},
+    partition::{Isolation, Partition, PartitionRead, Wanted},
 };
 use kafka_protocol::{
     ResponseError,
@@ -103,6 +102,7 @@ struct Asked {
     index: i32,
     offset: i64,
     max_bytes: usize,
+    last_fetched_epoch: Option<i32>,
     found: Result<Arc<Partition>, RequestError>,
 }
 
@@ -113,6 +113,7 @@ type Read = Result<PartitionRead, ResponseError>;
 struct Fetch {
     context: Context,
     topics: Vec<AskedTopic>,
+    isolation: Isolation,
     min_bytes: usize,
     max_bytes: usize,
     max_wait: Duration,
@@ -136,6 +137,7 @@ impl Fetch {
         let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
         Self {
             topics: topics.collect(),
+            isolation: request.isolation_level.into(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
             max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(max_bytes),
             max_wait: Duration::from_millis(wait_ms).min(MAX_WAIT),
@@ -176,7 +178,7 @@ impl Fetch {
         let mut is_empty = true;
         let mut files = 0;
         let reads = self.partitions().map(|asked| {
-            let mut read = asked.read(left, is_empty)?;
+            let mut read = asked.read(left, is_empty, self.isolation)?;
             if let Some(slice) = &mut read.slice {
                 is_empty = false;
                 left = left.saturating_sub(slice.length);
@@ -198,7 +200,7 @@ impl Fetch {
         let total: usize = reads.iter().map(size).sum();
         reads.is_empty()
             || total >= self.min_bytes
-            || reads.iter().any(|read| read.is_err())
+            || reads.iter().any(|read| read.as_ref().map_or(true, |read| read.diverging.is_some()))
             || (total > 0 && reads.iter().flatten().any(has_more_behind))
     }
 }
@@ -210,13 +212,16 @@ impl Asked {
             index: partition.partition,
             offset: partition.fetch_offset,
             max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+            last_fetched_epoch: Some(partition.last_fetched_epoch).filter(|epoch| *epoch >= 0),
             found: checked,
         }
     }
 
-    fn read(&self, left: usize, min_one: bool) -> Read {
+    fn read(&self, left: usize, min_one: bool, isolation: Isolation) -> Read {
         let partition = self.found.as_ref().map_err(RequestError::kind)?;
-        partition.read(self.offset, self.max_bytes.min(left), min_one).map_err(|error| error.kind())
+        let (offset, max_bytes) = (self.offset, self.max_bytes.min(left));
+        let wanted = Wanted { offset, max_bytes, min_one, isolation, last_fetched_epoch: self.last_fetched_epoch };
+        partition.read_as(&wanted).map_err(|error| error.kind())
     }
 }
 
@@ -225,5 +230,5 @@ fn has_more_behind(read: &PartitionRead) -> bool {
     let Some(bytes) = read.slice.as_ref().and_then(|slice| slice.read().ok()) else { return false };
     let last = record_batch::batches(bytes).filter_map(Result::ok).last();
     let next = last.map(|batch| batch.header.base_offset + i64::from(batch.header.last_offset_delta) + 1);
-    next.is_some_and(|next| next < read.offsets.high_watermark)
+    next.is_some_and(|next| next < read.offsets.end(read.isolation))
 }
