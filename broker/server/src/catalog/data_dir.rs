@@ -1,4 +1,4 @@
-//! The data directory: its lock, and the partition directories in it. Only the lock passes by the file-system seam.
+//! The data directory: its lock, and the partition directories in it. All but the lock goes through the file-system seam.
 //!
 //! `topic-partition/` holds a partition's log and its `partition.metadata`; `metadata/` the metadata log (no topic's
 //! directory can have that name: theirs end in a dash and a number); `.lock` keeps a second process out. A directory that ends in
