@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 use tifo_storage::{
     Log, LogConfig, Origin,
     file_system::RealFileSystem,
-    record_batch::{BatchBuilder, Compression},
+    record_batch::{BatchBuilder, Compression, EndTransactionMarker, TransactionResult},
     write_partition_metadata,
 };
 
@@ -25,7 +25,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     log.set_config(LogConfig { log_append_time: true, ..config });
     log.append(&sample_batch(600, 0), Origin::Client, 1, START_MS + 700_000)?;
+    transactions(&mut log)?;
     log.close()?;
+    Ok(())
+}
+
+/// One aborted, one committed, one left open.
+fn transactions(log: &mut Log) -> Result<(), Box<dyn std::error::Error>> {
+    for producer_id in 10..13 {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.idempotent(producer_id, 0, 0);
+        builder.transactional();
+        builder.push(START_MS, Some(b"key"), Some(b"value"), &[]);
+        log.append(&builder.build(), Origin::Client, 1, START_MS)?;
+    }
+    for (producer_id, result) in [(10, TransactionResult::Abort), (11, TransactionResult::Commit)] {
+        let marker = EndTransactionMarker { result, coordinator_epoch: 3 }.batch(producer_id, 0, START_MS);
+        log.append(&marker, Origin::Coordinator, 1, START_MS)?;
+    }
     Ok(())
 }
 
