@@ -245,7 +245,13 @@ mod properties {
     use proptest::{collection::vec, prelude::*, sample::select};
 
     fn appended() -> impl Strategy<Value = Vec<(Compression, Vec<i64>)>> {
-        let compression = select(vec![Compression::None, Compression::Gzip, Compression::Lz4]);
+        let compression = select(vec![
+            Compression::None,
+            Compression::Gzip,
+            Compression::Snappy,
+            Compression::Lz4,
+            Compression::Zstd,
+        ]);
         vec((compression, vec(0i64..3000, 1..8)), 1..60)
     }
 
