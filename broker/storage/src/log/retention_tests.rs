@@ -153,6 +153,21 @@ fn deleted_records_stay_deleted_and_whole_segments_go() {
 }
 
 #[test]
+fn the_start_takes_the_last_stable_offset_along() {
+    let dir = temporary_dir();
+    let (mut log, _) = open(dir.path(), LogConfig::default());
+    let mut builder = crate::record_batch::BatchBuilder::default();
+    builder.idempotent(9, 0, 0);
+    builder.transactional();
+    builder.push(NOW_MS, Some(b"k"), Some(b"v"), &[]);
+    append(&mut log, &builder.build());
+    append(&mut log, &batch(Compression::None, &[NOW_MS; 4]));
+    assert_eq!(log.last_stable_offset(5), 0);
+    move_start(&mut log, 3, false).unwrap();
+    assert_eq!(log.last_stable_offset(5), 3);
+}
+
+#[test]
 fn a_log_that_lost_all_up_to_its_start_begins_anew_there() {
     let dir = temporary_dir();
     let mut log = hourly(dir.path(), LogConfig::default(), 3);

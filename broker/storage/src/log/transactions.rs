@@ -5,9 +5,9 @@ use crate::{AbortedTransaction, StorageError, index::AbortDigest};
 
 impl Log {
     /// Below it every transaction is decided, and so are the markers that decided them below `high_watermark`. At most
-    /// the high watermark itself.
+    /// the high watermark itself, and never below the log's start, which may have passed an open transaction.
     pub fn last_stable_offset(&mut self, high_watermark: i64) -> i64 {
-        self.producers.last_stable_offset(high_watermark)
+        self.producers.last_stable_offset(high_watermark).max(self.log_start_offset)
     }
 
     /// The aborted transactions that have records in `from..to`; some may lie outside. In the order of their markers.
