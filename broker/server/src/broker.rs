@@ -68,11 +68,12 @@ impl Broker {
         let cluster = Cluster { cluster_id: catalog.cluster_id().to_owned(), node_id: config.node_id, advertised };
         let catalog = Arc::new(catalog);
         let shutdown = CancellationToken::new();
+        let cleaner = config.cleaner_settings()?;
         let groups = Groups::new(catalog.clone(), clock.clone(), config.group_settings()?, shutdown.clone());
         let services = Arc::new(Services { config, clock, cluster: Arc::new(cluster), catalog, groups, shutdown });
         let tasks = TaskTracker::new();
         services.groups.start(&tasks);
-        let maintenance = Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone()));
+        let maintenance = Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone(), cleaner));
         tasks.spawn(maintenance.clone().run(services.shutdown.clone()));
         let shared = Arc::new(Shared { services: services.clone(), metrics: ApiMetrics::register() });
         tasks.spawn(listener::run(listener, shared, tasks.clone()));

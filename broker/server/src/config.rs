@@ -1,9 +1,10 @@
 //! The broker's settings. What Kafka has bears Kafka's name and default; deviations are few and said beside the field.
 
 use crate::catalog::topic_settings::{SettingType, Settings, TOPIC_SETTINGS};
-use crate::groups::GroupSettings;
+use crate::{groups::GroupSettings, maintenance::cleaner};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{fmt, path::PathBuf};
+use tifo_storage::CleanerSettings;
 
 /// Settings of one broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,12 +105,19 @@ impl BrokerConfig {
             return illegal("log.max.open.files", "must be at least 1");
         }
         self.group_settings()?;
+        self.cleaner_settings()?;
         self.settings.iter().try_for_each(|(name, value)| check_other(name, value))
     }
 
     /// What groups are hosted with.
     pub fn group_settings(&self) -> Result<GroupSettings, ConfigError> {
         GroupSettings::read(&self.settings)
+            .map_err(|(name, complaint)| ConfigError::Illegal { name: name.into(), complaint })
+    }
+
+    /// What the cleaner works with; None: there is none.
+    pub fn cleaner_settings(&self) -> Result<Option<CleanerSettings>, ConfigError> {
+        cleaner::settings(&self.settings)
             .map_err(|(name, complaint)| ConfigError::Illegal { name: name.into(), complaint })
     }
 }
@@ -147,7 +155,14 @@ impl BrokerConfig {
                 })
             })
         });
-        typed.chain(inherited).collect()
+        let cleaner = cleaner::SETTINGS.iter().map(|(name, kind, default, documentation)| DescribedSetting {
+            name: (*name).to_owned(),
+            value: self.settings.get(*name).map_or_else(|| (*default).to_owned(), String::clone),
+            kind: *kind,
+            is_default: !self.settings.contains_key(*name),
+            documentation,
+        });
+        typed.chain(inherited).chain(cleaner).collect()
     }
 
     #[rustfmt::skip]
@@ -177,6 +192,7 @@ impl BrokerConfig {
 fn check_other(name: &str, value: &str) -> Result<(), ConfigError> {
     let is_other = OTHER_SETTINGS.contains(&name)
         || TIMERS.contains(&name)
+        || cleaner::is_setting(name)
         || name.starts_with("group.")
         || name.starts_with("offsets.")
         || name == "offset.metadata.max.bytes";
@@ -215,6 +231,7 @@ fn nearest(wrong: &str) -> String {
     ];
     let inherited = TOPIC_SETTINGS.iter().flat_map(|setting| setting.inherits.iter().map(|(name, _)| *name));
     let known = typed.into_iter().chain(inherited).chain(OTHER_SETTINGS.iter().copied()).chain(TIMERS.iter().copied());
+    let known = known.chain(cleaner::SETTINGS.iter().map(|(name, ..)| *name));
     known.min_by_key(|name| distance(wrong, name)).unwrap_or("num.partitions").to_owned()
 }
 

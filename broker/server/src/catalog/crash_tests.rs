@@ -90,7 +90,7 @@ impl Promised {
 
 /// Until something fails. A deletion that failed half-way may hold or not.
 fn scenario(catalog: &Arc<Catalog>, promised: &mut Promised) -> Result<(), RequestError> {
-    let maintenance = Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS));
+    let maintenance = Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), None);
     promised.create(catalog, "a", 2)?;
     promised.create(catalog, "b", 1)?;
     promised.produce(catalog, "a", 0)?;
@@ -135,7 +135,7 @@ fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised:
         let topic = topic.unwrap_or_else(|error| panic!("{context}: {name}: {error}"));
         topic.partition(0).unwrap().append(&records(), Origin::Client, NOW_MS).unwrap();
     }
-    Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS)).tick();
+    Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), None).tick();
     let names: Vec<_> = std::fs::read_dir(left.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_str().unwrap().ends_with("-delete")), "{context}: {names:?}");
     catalog.close();

@@ -283,7 +283,7 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
         min_compaction_lag_ms: long("min.compaction.lag.ms", defaults.min_compaction_lag_ms),
         max_compaction_lag_ms: long("max.compaction.lag.ms", defaults.max_compaction_lag_ms),
         delete_retention_ms: long("delete.retention.ms", defaults.delete_retention_ms),
-        compression: stored_compression(&text("compression.type"), &text),
+        compression: stored_compression(&text("compression.type"), text),
         max_decompressed_message_bytes: usize::try_from(long("max.decompressed.message.bytes", 0))
             .ok()
             .filter(|bytes| *bytes > 0)

@@ -8,6 +8,7 @@
 //! To add a duty: a file here with `run`, and its row in [`DUTIES`].
 
 mod checkpoint;
+pub mod cleaner;
 mod retention;
 
 use crate::{
@@ -15,9 +16,10 @@ use crate::{
     clock::Clock,
     partition::{NEVER, NotNow, Partition},
 };
+use cleaner::Cleaner;
 use parking_lot::{Condvar, Mutex};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
-use tifo_storage::Doomed;
+use tifo_storage::{CleanerSettings, Doomed};
 use tokio_util::sync::CancellationToken;
 
 /// Between two ticks.
@@ -31,9 +33,8 @@ const WORKERS: usize = 4;
 /// ([`crate::partition::NEVER`]: after a change). Errors are logged inside.
 type Duty = fn(&Maintenance, &Arc<Partition>, i64) -> i64;
 
-/// What is done for a partition, in this order. Places are kept for: `flush` (flush.ms, lane durability), `cleaner` (offers the
-/// partition to the cleaner's own thread, lane compaction).
-const DUTIES: &[Duty] = &[checkpoint::run, retention::run];
+/// What is done for a partition, in this order. A place is kept for `flush` (flush.ms, lane durability).
+const DUTIES: &[Duty] = &[checkpoint::run, retention::run, cleaner::run];
 
 /// What waits for a worker.
 #[derive(Debug)]
@@ -51,11 +52,13 @@ pub struct Maintenance {
     queue: Mutex<VecDeque<Work>>,
     workers: Mutex<usize>,
     idle: Condvar,
+    cleaner: Cleaner,
 }
 
 impl Maintenance {
-    pub fn new(catalog: Arc<Catalog>, clock: Clock) -> Self {
-        Self { catalog, clock, queue: Mutex::default(), workers: Mutex::default(), idle: Condvar::new() }
+    pub fn new(catalog: Arc<Catalog>, clock: Clock, cleaner: Option<CleanerSettings>) -> Self {
+        let cleaner = Cleaner::new(cleaner);
+        Self { catalog, clock, queue: Mutex::default(), workers: Mutex::default(), idle: Condvar::new(), cleaner }
     }
 
     /// Ticks until the broker stops.
@@ -76,6 +79,9 @@ impl Maintenance {
         self.enqueue_due();
         self.work();
         self.wait_until_idle();
+        if self.cleaner.start() {
+            self.cleaner.work(&self.clock);
+        }
     }
 
     fn wait_until_idle(&self) {
@@ -91,6 +97,10 @@ impl Maintenance {
             *workers += 1;
             let worker = Worker(self.clone());
             tokio::task::spawn_blocking(move || worker.0.work());
+        }
+        if self.cleaner.start() {
+            let this = self.clone();
+            tokio::task::spawn_blocking(move || this.cleaner.work(&this.clock));
         }
     }
 

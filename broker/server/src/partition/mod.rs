@@ -2,8 +2,9 @@
 //!
 //! One writer at a time. On a single node the high watermark is the log's end. The lock is never held across an await; a
 //! reader takes a slice under it and sends the bytes after releasing it. A fault of the storage takes this partition
-//! offline and no other. Lock order: `start_changes`, `log`, `waiters`.
+//! offline and no other. Lock order: the cleaner's, `start_changes`, `log`, `waiters`.
 
+mod cleaning;
 mod isolation;
 mod retention;
 mod upkeep;
@@ -15,6 +16,7 @@ pub use waiters::Watch;
 
 use crate::{cluster::LEADER_EPOCH, errors::RequestError};
 use bytes::Bytes;
+use cleaning::Cleaning;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tifo_storage::{
@@ -33,6 +35,7 @@ pub struct Partition {
     log: Mutex<Hosted>,
     /// Held by whoever moves the log start offset; taken before `log`.
     start_changes: Mutex<()>,
+    cleaning: Cleaning,
     waiters: Arc<Waiters>,
 }
 
@@ -85,6 +88,7 @@ impl Partition {
             upkeep: Upkeep::default(),
             log: Mutex::new(log),
             start_changes: Mutex::default(),
+            cleaning: Cleaning::default(),
             waiters: Arc::default(),
         }
     }
@@ -155,12 +159,14 @@ impl Partition {
 
     /// Ends the partition for good; its log's files are the caller's to remove.
     pub fn abandon(&self) {
+        self.cleaning.end();
         *self.log.lock() = Hosted::Gone;
         self.waiters.wake_all();
     }
 
     /// Ends the partition cleanly, so that the next start scans nothing.
     pub fn close(&self) -> Result<(), StorageError> {
+        self.cleaning.end();
         let hosted = std::mem::replace(&mut *self.log.lock(), Hosted::Gone);
         match hosted {
             Hosted::Online(log) => log.close(),

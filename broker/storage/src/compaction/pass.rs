@@ -180,8 +180,13 @@ impl<D: LogDoor> Pass<'_, D> {
         Ok(Target { segment, waiting: Vec::new(), waiting_bytes: 0, has_changed: false })
     }
 
-    fn source(&self, segment: &SegmentFacts) -> Result<Source, StorageError> {
-        Source::open(&self.job.files(segment.base_offset), segment.size, self.settings.io_buffer_bytes)
+    /// A segment that is gone was removed by retention meanwhile: that ends the cleaning and is no fault.
+    fn source(&self, segment: &SegmentFacts) -> Result<Source, CleaningError> {
+        let files = self.job.files(segment.base_offset);
+        Source::open(&files, segment.size, self.settings.io_buffer_bytes).map_err(|error| match error {
+            StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => CleaningError::Aborted,
+            error => error.into(),
+        })
     }
 
     fn next(&mut self, source: &mut Source) -> Result<Option<RecordBatch>, CleaningError> {

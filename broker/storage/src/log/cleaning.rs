@@ -41,16 +41,21 @@ impl Log {
         Ok((dirt, is_due))
     }
 
-    /// Whether the active segment holds a record for which `max.compaction.lag.ms` has passed; it can be cleaned only once it is
-    /// sealed. Also when that will be.
-    pub fn roll_for_compaction(&mut self, now_ms: i64) -> Result<(bool, i64), StorageError> {
+    /// Rolls if `max.compaction.lag.ms` has passed for a record in the active segment: only a sealed one is cleaned. Kafka waits for
+    /// the next append. Answers when that will be due.
+    pub fn roll_for_compaction(&mut self, now_ms: i64) -> Result<i64, StorageError> {
         let lag = self.config.max_compaction_lag_ms;
         if !self.config.compacted || lag == i64::MAX {
-            return Ok((false, i64::MAX));
+            return Ok(i64::MAX);
         }
         let first = self.active.first_timestamp()?.filter(|first| *first > 0);
         let due_ms = first.map_or(i64::MAX, |first| first.saturating_add(lag).saturating_add(1));
-        Ok((due_ms <= now_ms, due_ms))
+        if due_ms > now_ms {
+            return Ok(due_ms);
+        }
+        self.check_online()?;
+        self.roll(now_ms)?;
+        Ok(i64::MAX)
     }
 
     /// What a cleaning has to do first.

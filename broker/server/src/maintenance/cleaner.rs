@@ -1,0 +1,187 @@
+//! The cleaner: compacts the logs that are due, one at a time, the dirtiest first, on a thread of its own.
+//!
+//! A look at a partition only offers it ([`run`]); the next tick lets the cleaner at what was offered. So a due log is cleaned within
+//! seconds, and a long cleaning holds up none of the other duties. Memory: one offset map and its buffers at a time, as
+//! [`CleanerSettings`] bounds them. A log that cannot be cleaned is told once and left alone; the others go on.
+
+use super::{Maintenance, asked_again};
+use crate::{
+    catalog::topic_settings::{SettingType, Settings},
+    clock::Clock,
+    partition::{NEVER, Partition},
+};
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+use tifo_storage::{Cleaned, CleanerSettings, CleaningError, StorageError};
+
+/// When a cleaning that failed for want of space or the like is tried again.
+const RETRY_FAILED_MS: i64 = 60_000;
+/// Smallest `log.cleaner.dedupe.buffer.size`, Kafka's own.
+const LEAST_DEDUPE_BUFFER: usize = 1 << 20;
+
+/// Broker settings that this file reads: name, type, Kafka's default as Kafka shows it, and what it is for.
+#[rustfmt::skip]
+pub const SETTINGS: &[(&str, SettingType, &str, &str)] = &[
+    ("log.cleaner.enable", SettingType::Boolean, "true", "Whether compacted topics are cleaned."),
+    ("log.cleaner.dedupe.buffer.size", SettingType::Long, "134217728", "Most memory of the map of keys, 24 bytes a key."),
+    ("log.cleaner.io.buffer.size", SettingType::Int, "524288", "Bytes that the cleaner reads, and writes, at a time."),
+    ("log.cleaner.io.buffer.load.factor", SettingType::Double, "0.9", "How far the map of keys is filled."),
+    ("log.cleaner.io.max.bytes.per.second", SettingType::Double, "1.7976931348623157E308", "Bytes that the cleaner reads and writes in a second."),
+];
+
+pub fn is_setting(name: &str) -> bool {
+    SETTINGS.iter().any(|(known, ..)| *known == name)
+}
+
+#[derive(Debug)]
+pub struct Cleaner {
+    /// None: `log.cleaner.enable=false`.
+    settings: Option<CleanerSettings>,
+    /// What is due, with its dirty ratio; every partition at most once.
+    offered: Mutex<Vec<(f64, Arc<Partition>)>>,
+    is_running: AtomicBool,
+}
+
+impl Cleaner {
+    pub fn new(settings: Option<CleanerSettings>) -> Self {
+        Self { settings, offered: Mutex::default(), is_running: AtomicBool::new(false) }
+    }
+
+    fn offer(&self, ratio: f64, partition: &Arc<Partition>) {
+        let mut offered = self.offered.lock();
+        offered.retain(|(_, other)| !Arc::ptr_eq(other, partition));
+        offered.push((ratio, partition.clone()));
+        let most = offered.iter().map(|(ratio, _)| *ratio).fold(0.0, f64::max);
+        metrics::gauge!("tifo_cleaner_max_dirty_ratio").set(most);
+    }
+
+    fn dirtiest(&self) -> Option<Arc<Partition>> {
+        let mut offered = self.offered.lock();
+        let most = offered.iter().enumerate().max_by(|(_, left), (_, right)| left.0.total_cmp(&right.0))?;
+        let at = most.0;
+        Some(offered.swap_remove(at).1)
+    }
+
+    /// True if the cleaner has something to do and nobody does it; then the caller calls [`Cleaner::work`].
+    pub fn start(&self) -> bool {
+        !self.offered.lock().is_empty() && !self.is_running.swap(true, Ordering::AcqRel)
+    }
+
+    /// Cleans until nothing is offered any more.
+    pub fn work(&self, clock: &Clock) {
+        if let Some(settings) = &self.settings {
+            while let Some(partition) = self.dirtiest() {
+                clean(&partition, settings, clock.now_ms());
+            }
+        }
+        metrics::gauge!("tifo_cleaner_max_dirty_ratio").set(0.0);
+        self.is_running.store(false, Ordering::Release);
+    }
+}
+
+/// Looks whether the partition is due, and offers it. Also rolls an active segment that `max.compaction.lag.ms` wants sealed.
+pub fn run(maintenance: &Maintenance, partition: &Arc<Partition>, now_ms: i64) -> i64 {
+    let not_before_ms = partition.cleaning_not_before();
+    if maintenance.cleaner.settings.is_none() {
+        return NEVER;
+    }
+    if not_before_ms > now_ms {
+        return not_before_ms;
+    }
+    let looked = partition.try_log(|log| {
+        if !log.is_compacted() {
+            return Ok(None);
+        }
+        let roll_ms = log.roll_for_compaction(now_ms)?;
+        let (dirt, is_due) = log.dirt(now_ms)?;
+        Ok(Some((dirt.ratio(), is_due, dirt.next_ms.min(roll_ms))))
+    });
+    match looked {
+        Err(not_now) => asked_again(not_now, now_ms),
+        Ok(Ok(None)) => NEVER,
+        Ok(Ok(Some((ratio, true, next_ms)))) => {
+            maintenance.cleaner.offer(ratio, partition);
+            next_ms
+        }
+        Ok(Ok(Some((_, false, next_ms)))) => next_ms,
+        Ok(Err(error)) => {
+            failed(partition, &error, now_ms);
+            partition.cleaning_not_before()
+        }
+    }
+}
+
+fn clean(partition: &Arc<Partition>, settings: &CleanerSettings, now_ms: i64) {
+    let started = Instant::now();
+    match partition.clean(settings, now_ms) {
+        Ok(None) | Err(CleaningError::Aborted) => return,
+        Ok(Some(cleaned)) => tell(partition, &cleaned, started),
+        Err(CleaningError::Storage(error)) => failed(partition, &error, now_ms),
+    }
+    // There may be more than one map held.
+    partition.upkeep.changed();
+}
+
+fn tell(partition: &Partition, cleaned: &Cleaned, started: Instant) {
+    let (before, after) = (cleaned.bytes_before, cleaned.bytes_after);
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(topic = %partition.topic, partition = partition.index, before, after, keys = cleaned.keys,
+        clean_up_to = cleaned.end_offset, seconds, "log cleaned");
+    metrics::histogram!("tifo_cleaner_seconds").record(seconds);
+    metrics::counter!("tifo_cleaner_read_bytes_total").increment(cleaned.bytes_read);
+    metrics::counter!("tifo_cleaner_removed_bytes_total").increment(before.saturating_sub(after));
+}
+
+/// Want of space passes; anything else needs a look by somebody.
+fn failed(partition: &Partition, error: &StorageError, now_ms: i64) {
+    let again_ms = matches!(error, StorageError::Io { .. }).then(|| now_ms.saturating_add(RETRY_FAILED_MS));
+    partition.cleaning_failed(again_ms);
+    metrics::counter!("tifo_cleaner_failures_total").increment(1);
+    match again_ms {
+        Some(_) => tracing::error!(topic = %partition.topic, partition = partition.index, %error,
+            "the log could not be cleaned; the next attempt is in a minute"),
+        None => tracing::error!(topic = %partition.topic, partition = partition.index, %error,
+            "the log cannot be cleaned and is left uncleaned until restart; reads and writes go on"),
+    }
+}
+
+/// What Kafka's `log.cleaner.*` say; the name and a complaint if one of them is not right. None: no cleaner.
+pub fn settings(broker: &Settings) -> Result<Option<CleanerSettings>, (&'static str, String)> {
+    let default = CleanerSettings::default();
+    let number = |name: &'static str, default: f64, least: f64, most: f64| match broker.get(name) {
+        None => Ok(default),
+        Some(text) => match text.trim().parse::<f64>() {
+            Ok(number) if number >= least && number <= most => Ok(number),
+            _ => Err((name, format!("{text} is not a number from {least} to {most}"))),
+        },
+    };
+    let size = |name, default: usize, least: usize| match broker.get(name) {
+        None => Ok(default),
+        Some(text) => match text.trim().parse::<usize>() {
+            Ok(bytes) if bytes >= least => Ok(bytes),
+            _ => Err((name, format!("{text} is not a number of at least {least} bytes"))),
+        },
+    };
+    let settings = CleanerSettings {
+        dedupe_buffer_bytes: size("log.cleaner.dedupe.buffer.size", default.dedupe_buffer_bytes, LEAST_DEDUPE_BUFFER)?,
+        io_buffer_bytes: size("log.cleaner.io.buffer.size", default.io_buffer_bytes, 0)?,
+        load_factor: number("log.cleaner.io.buffer.load.factor", default.load_factor, 0.1, 0.95)?,
+        max_bytes_per_second: number(
+            "log.cleaner.io.max.bytes.per.second",
+            default.max_bytes_per_second,
+            1.0,
+            f64::MAX,
+        )?,
+    };
+    match broker.get("log.cleaner.enable").map_or("true", |text| text.trim()) {
+        "true" => Ok(Some(settings)),
+        "false" => Ok(None),
+        other => Err(("log.cleaner.enable", format!("{other} is neither true nor false"))),
+    }
+}
