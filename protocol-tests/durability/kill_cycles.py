@@ -3,7 +3,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from durability import reader, verdict
 from durability.load import KEYS, Load, is_idempotent
@@ -12,7 +12,7 @@ from rig import Tifo
 SEGMENT_BYTES = 1_048_576
 # A kill comes after so many further acknowledgements: from "just back" to "in full flow".
 ACKNOWLEDGEMENTS_BEFORE_A_KILL = (10, 6000)
-CREATE_S = 30
+ADMIN_S = 30
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,15 @@ class Topic:
     def cleanup(self):
         if "compact" in self.config.get("cleanup.policy", ""):
             return "compact"
-        return "delete" if "retention.bytes" in self.config else "none"
+        return "delete" if RETENTION in self.config else "none"
 
 
+SMALL = {"segment.bytes": str(SEGMENT_BYTES)}
+RETENTION = "retention.bytes"
 TOPICS = {
-    "log": Topic(6, {"segment.bytes": str(SEGMENT_BYTES)}),
+    "log": Topic(4, SMALL),
+    "retained": Topic(2, SMALL | {RETENTION: str(SEGMENT_BYTES)}),
+    "compacted": Topic(2, SMALL | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}),
 }
 
 
@@ -69,7 +73,8 @@ class Run:
             counts = {name: topic.partitions for name, topic in self.topics.items()}
             create(self.bootstrap, self.topics)
             self.load = Load(self.programs, self.bootstrap, counts, self.rate)
-            self.along = reader.Along(self.bootstrap, counts)
+            whole = {name: topic.partitions for name, topic in self.topics.items() if topic.cleanup() == "none"}
+            self.along = reader.Along(self.bootstrap, whole)
             self.load.await_acknowledgements(1)
             for number in range(self.cycles):
                 self.cycle(number)
@@ -104,10 +109,14 @@ class Run:
         self.restart()
         seen = self.along.stop()
         self.tell("the reader has ended")
-        topics = {name: (topic.partitions, topic.cleanup()) for name, topic in self.topics.items()}
-        partitions = reader.read_back(self.bootstrap, ledger, topics, seen, KEYS)
+        keep_everything(self.bootstrap, [name for name, topic in self.topics.items() if topic.cleanup() == "delete"])
+        partitions = reader.read_back(self.bootstrap, ledger, self.kinds(), seen, KEYS)
         self.tell("everything is read back")
+        assert self.tifo.terminate() == 0, self.tifo.log()
         return Outcome(self.seed, self.cycles + 1, partitions, ledger, self.along.findings, self.restarts_ms)
+
+    def kinds(self):
+        return {name: (topic.partitions, topic.cleanup()) for name, topic in self.topics.items()}
 
     def tell(self, what):
         self.say(f"{time.monotonic() - self.began:6.1f} s: {what}")
@@ -117,4 +126,12 @@ def create(bootstrap, topics):
     admin = AdminClient({"bootstrap.servers": bootstrap})
     new = [NewTopic(name, num_partitions=topic.partitions, replication_factor=1, config=topic.config) for name, topic in topics.items()]
     for future in admin.create_topics(new).values():
-        future.result(CREATE_S)
+        future.result(ADMIN_S)
+
+
+def keep_everything(bootstrap, topics):
+    """From now on nothing is taken away under the reader."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    unlimited = ConfigEntry(RETENTION, "-1", incremental_operation=AlterConfigOpType.SET)
+    for future in admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, name, incremental_configs=[unlimited]) for name in topics]).values():
+        future.result(ADMIN_S)

@@ -17,8 +17,9 @@ def commands(places, oracle_dir):
     """The load program of each stock client."""
     java = ["java", "-Xmx256M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={oracle_dir}/tools-log4j2.properties",
             "-cp", f"{oracle_dir}/lib/*:{places.java}", "LoadProducer"]
-    return {"librdkafka": [sys.executable, places.helpers / "python" / "load_producer.py"],
-            "java": java, "franz-go": [places.bin / "load"]}
+    # The JVM first: it takes longest to get going, and the others would run ahead.
+    return {"java": java, "librdkafka": [sys.executable, places.helpers / "python" / "load_producer.py"],
+            "franz-go": [places.bin / "load"]}
 
 
 def is_idempotent(stream):
@@ -32,12 +33,16 @@ class Load:
         self.ledger, self._news = Ledger(), threading.Condition()
         self.producers = [f"{client}/{mode}" for client in programs for mode in MODES]
         targets = ",".join(f"{topic}:{partitions}" for topic, partitions in topics.items())
-        self._children = [
-            process.Child([*program, "--bootstrap", bootstrap, "--targets", targets, "--rate", rate, "--modes", modes_of(client)])
-            for client, program in programs.items()]
-        self._readers = [threading.Thread(target=self._read, args=(child,), daemon=True) for child in self._children]
-        for reader in self._readers:
-            reader.start()
+        self._children, self._readers = [], []
+        for client, program in programs.items():
+            self._start([*program, "--bootstrap", bootstrap, "--targets", targets, "--rate", rate, "--modes", modes_of(client)])
+            self.await_acknowledgements(1, [name for name in self.producers if name.startswith(client)])
+
+    def _start(self, command):
+        child = process.Child(command)
+        self._children.append(child)
+        self._readers.append(threading.Thread(target=self._read, args=(child,), daemon=True))
+        self._readers[-1].start()
 
     def _read(self, child):
         while (line := next_line(child)) is not None:
@@ -49,17 +54,17 @@ class Load:
         with self._news:
             return dict(self.ledger.acknowledged)
 
-    def await_acknowledgements(self, more):
-        """Until every producer has got at least one more, and all together `more`."""
-        before = self.acknowledged()
+    def await_acknowledgements(self, more, producers=None):
+        """Until every producer (of those named) has got at least one more, and all together `more`."""
+        before, producers = self.acknowledged(), producers or self.producers
 
         def enough():
-            gained = {name: self.ledger.acknowledged[name] - before.get(name, 0) for name in self.producers}
+            gained = {name: self.ledger.acknowledged[name] - before.get(name, 0) for name in producers}
             return sum(gained.values()) >= more and all(gained.values())
 
         with self._news:
             if not self._news.wait_for(enough, PROGRESS_S):
-                stuck = [name for name in self.producers if self.ledger.acknowledged[name] == before.get(name, 0)]
+                stuck = [name for name in producers if self.ledger.acknowledged[name] == before.get(name, 0)]
                 raise AssertionError(f"not {more} acknowledgements within {PROGRESS_S} s; none at all for {stuck}\n{self._said()}")
 
     def stop(self):
