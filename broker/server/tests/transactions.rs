@@ -49,12 +49,19 @@ fn write(dir: &Path) {
     log.close().unwrap();
 }
 
+/// The records are old on purpose; retention is to leave them alone.
+async fn start_keeping(dir: &Path) -> tifo_broker::Broker {
+    let mut config = config(dir);
+    config.settings.insert("log.retention.ms".into(), "-1".into());
+    tifo_broker::Broker::start(config, tifo_broker::Clock::system()).await.unwrap()
+}
+
 async fn broker_with_transactions(dir: &Path) -> (tifo_broker::Broker, Client) {
-    let broker = start(dir).await;
+    let broker = start_keeping(dir).await;
     Client::connect(broker.kafka_addr()).await.create_topic("paid", 1).await;
     broker.shutdown().await;
     write(&dir.join("paid-0"));
-    let broker = start(dir).await;
+    let broker = start_keeping(dir).await;
     let client = Client::connect(broker.kafka_addr()).await;
     (broker, client)
 }
