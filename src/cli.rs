@@ -73,6 +73,9 @@ pub struct ServeArgs {
     /// MQTT listener [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub mqtt: Option<SocketAddr>,
+    /// What acknowledged means: page-cache survives the death of the process, fsync a power cut too [default: page-cache]
+    #[arg(long, value_enum)]
+    pub durability: Option<Durability>,
     /// Format of the log on standard error
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
@@ -86,6 +89,14 @@ pub enum Role {
     Aggregator,
     Http,
     Mqtt,
+}
+
+/// `[kafka] durability`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    PageCache,
+    Fsync,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize, serde::Deserialize)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::{io::Write, path::Path, sync::Arc, time::Duration};
 use tifo_aggregator::{Aggregator, State, Status, StatusHandle};
-use tifo_broker::{Broker, LogClient, clock::Clock};
+use tifo_broker::{Broker, LogClient, clock::Clock, durability::patience::worker_threads};
 use tifo_http_gateway::{Duplex, Hooks, HttpGateway, MqttTunnel};
 use tifo_mqtt_gateway::MqttGateway;
 use tokio::signal::unix::{SignalKind, signal};
@@ -57,7 +57,8 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     if let (Some(dir), None) = (&temporary, &args.data_dir) {
         settings.data_dir = dir.path().to_owned();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(worker_threads()).enable_all().build().context("the async runtime")?;
     runtime.block_on(serve(&settings))
 }
 

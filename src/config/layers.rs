@@ -157,6 +157,10 @@ impl Provider for Flags<'_> {
         if let Some(roles) = &args.roles {
             settings.insert("roles".to_owned(), Value::serialize(roles)?);
         }
+        if let Some(durability) = &args.durability {
+            let setting = [KAFKA_TABLE, "durability"].map(str::to_owned);
+            insert(&mut settings, &setting, Value::serialize(durability)?);
+        }
         if let Some(format) = &args.log_format {
             settings.insert("log_format".to_owned(), Value::serialize(format)?);
         }

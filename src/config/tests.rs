@@ -56,3 +56,13 @@ fn ephemeral_means_any_port_unless_a_flag_names_one() {
     assert_eq!(loaded.settings.kafka.listeners, "127.0.0.1:1234");
     assert_eq!(loaded.settings.http.listen.port(), 0);
 }
+
+#[test]
+fn durability_is_told_and_can_be_set() {
+    let described = load(&ServeArgs::default()).unwrap().describe().unwrap();
+    assert!(described.contains("kafka.durability = \"page-cache\"  # default"), "{described}");
+    let durability = Some(crate::cli::Durability::Fsync);
+    let loaded = load(&ServeArgs { durability, ..ServeArgs::default() }).unwrap();
+    assert_eq!(loaded.settings.kafka.settings["durability"], "fsync");
+    assert!(refusal("[kafka]\ndurability = 'fast'").contains("page-cache, fsync"));
+}

@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     cluster::{Cluster, Endpoint},
     config::{BrokerConfig, ConfigError},
+    durability::patience::Rouser,
     groups::Groups,
     maintenance::Maintenance,
     network::{connection::Shared, listener},
@@ -18,7 +19,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tifo_storage::file_system::RealFileSystem;
+use tifo_storage::{
+    Durability,
+    file_system::{FileSystem, RealFileSystem},
+};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,11 +54,21 @@ pub struct Broker {
     kafka_addr: SocketAddr,
     maintenance: Arc<Maintenance>,
     tasks: TaskTracker,
+    _rouser: Rouser,
 }
 
 impl Broker {
     /// Opens the data and answers on the port when this returns.
     pub async fn start(config: BrokerConfig, clock: Clock) -> Result<Self, BrokerError> {
+        Self::start_on(config, clock, Arc::new(RealFileSystem)).await
+    }
+
+    /// The same on another file system: tests have one that fails and stalls.
+    pub async fn start_on(
+        config: BrokerConfig,
+        clock: Clock,
+        file_system: Arc<dyn FileSystem>,
+    ) -> Result<Self, BrokerError> {
         config.check()?;
         open_files::share_out(config.log_max_open_files);
         let advertised = config.advertised_listeners.as_deref().map(advertised).transpose()?;
@@ -63,7 +77,7 @@ impl Broker {
         let config = Arc::new(config);
         let catalog = {
             let (config, clock) = (config.clone(), clock.clone());
-            tokio::task::spawn_blocking(move || Catalog::open(config, clock, Arc::new(RealFileSystem))).await??
+            tokio::task::spawn_blocking(move || Catalog::open(config, clock, file_system)).await??
         };
         let cluster = Cluster { cluster_id: catalog.cluster_id().to_owned(), node_id: config.node_id, advertised };
         let catalog = Arc::new(catalog);
@@ -78,8 +92,19 @@ impl Broker {
         let shared = Arc::new(Shared { services: services.clone(), metrics: ApiMetrics::register() });
         tasks.spawn(listener::run(listener, shared, tasks.clone()));
         let kafka_addr = dialable(bound);
-        tracing::info!(%kafka_addr, data_dir = %services.catalog.data_dir().display(), "broker is up; acknowledged means in the page cache");
-        Ok(Self { client: Arc::new(LocalClient::new(services.clone())), services, kafka_addr, maintenance, tasks })
+        let acknowledged = match services.config.durability() {
+            Durability::PageCache => "in the page cache",
+            Durability::Fsync => "on stable storage",
+        };
+        tracing::info!(%kafka_addr, data_dir = %services.catalog.data_dir().display(), "broker is up; acknowledged means {acknowledged}");
+        Ok(Self {
+            client: Arc::new(LocalClient::new(services.clone())),
+            services,
+            kafka_addr,
+            maintenance,
+            tasks,
+            _rouser: Rouser::start(),
+        })
     }
 
     /// An address that a client on this machine can dial.

@@ -1,10 +1,10 @@
 //! The broker's settings. What Kafka has bears Kafka's name and default; deviations are few and said beside the field.
 
-use crate::catalog::topic_settings::{SettingType, Settings, TOPIC_SETTINGS};
+use crate::catalog::topic_settings::{SettingType, Settings, TOPIC_SETTINGS, log_config};
 use crate::{groups::GroupSettings, maintenance::cleaner};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{fmt, path::PathBuf};
-use tifo_storage::CleanerSettings;
+use tifo_storage::{CleanerSettings, Durability};
 
 /// Settings of one broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,10 +62,13 @@ impl Default for BrokerConfig {
             connections_max_idle_ms: 600_000,
             fetch_max_bytes: 55 << 20,
             log_max_open_files: None,
-            settings: Settings::new(),
+            settings: Settings::from([(DURABILITY.to_owned(), "page-cache".to_owned())]),
         }
     }
 }
+
+/// What acknowledged means, unless a topic says otherwise by `tifo.durability`. Written out by default, so that it is seen.
+const DURABILITY: &str = "durability";
 
 /// Why the settings are not accepted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -88,6 +91,11 @@ const TIMERS: &[&str] = &[
 ];
 
 impl BrokerConfig {
+    /// Broker-wide; also that of the metadata log.
+    pub fn durability(&self) -> Durability {
+        log_config(&Settings::new(), &self.settings).durability
+    }
+
     /// Refuses what no part of the broker would understand.
     pub fn check(&self) -> Result<(), ConfigError> {
         let illegal =
@@ -150,7 +158,7 @@ impl BrokerConfig {
                     name: (*name).to_owned(),
                     value: own.cloned().or_else(|| default.map(str::to_owned))?,
                     kind: setting.kind,
-                    is_default: own.is_none(),
+                    is_default: own.is_none_or(|own| Some(own.as_str()) == *default),
                     documentation: setting.documentation,
                 })
             })

@@ -11,6 +11,7 @@ pub mod client;
 pub mod clock;
 mod cluster;
 mod config;
+pub mod durability;
 mod errors;
 mod groups;
 mod local_client;

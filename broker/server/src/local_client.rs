@@ -60,8 +60,9 @@ impl LogClient for LocalClient {
 
     async fn append(&self, topic: &str, partition: i32, batches: Bytes) -> Result<i64, ClientError> {
         let hosted = self.partition(topic, partition)?;
-        let appended = hosted.append(&batches, Origin::Internal, self.services.clock.now_ms());
-        appended.map(|appended| appended.base_offset).map_err(|error| refused(topic, partition, -1, &error))
+        let refused = |error| refused(topic, partition, -1, &error);
+        let accepted = hosted.append(&batches, Origin::Internal, self.services.clock.now_ms()).map_err(refused)?;
+        accepted.acknowledged().await.map(|appended| appended.base_offset).map_err(refused)
     }
 
     async fn fetch(

@@ -23,7 +23,11 @@ pub const API: Api = Api {
     request: LAYOUT,
     handle: |services, call| {
         let catalog = services.catalog.clone();
-        call.answer(move |request, _| std::future::ready(handle(&catalog, &request)))
+        call.answer(move |request: InitProducerIdRequest, _| async move {
+            // Now and then it writes to the metadata log, which may have to be synced.
+            let answered = tokio::task::spawn_blocking(move || handle(&catalog, &request)).await;
+            answered.unwrap_or_else(|_| refused(ResponseError::UnknownServerError.code()))
+        })
     },
 };
 

@@ -5,13 +5,15 @@
 //! client's to do. 7 (KIP-110): zstd. 8 (KIP-467): record errors and a message. 9: flexible. 10 (KIP-951): the new leader.
 //! 11, 12 (KIP-890): no change of the schema. 13 (KIP-516): topic ids.
 //! A batch is stored as it came, unless the topic wants another codec. Appends happen in request order, before the handler
-//! returns. Left out: transactions (a transactional batch is refused).
+//! returns; what the topics' durability asks for is waited for behind it, whatever `acks` says but 0. Left out: transactions (a
+//! transactional batch is refused).
 
-use super::{Answer, Api, Call, Closed, Context, bounds::*, ready, record_errors, versions};
+use super::{Answer, Api, Call, Closed, Context, Pending, bounds::*, ready, record_errors, versions};
 use crate::{
     catalog::{Catalog, Topic},
     clock::Clock,
     errors::RequestError,
+    partition::{Accepted, UntilDurable},
 };
 use bytes::Bytes;
 use kafka_protocol::{
@@ -37,7 +39,7 @@ pub const API: Api = Api {
     advertised: versions(0, 13),
     served: versions(3, 13),
     request: LAYOUT,
-    handle: |services, call| ready(handle(&services.catalog, &services.clock, call)),
+    handle: |services, call| handle(&services.catalog, &services.clock, call),
 };
 
 /// Batch length and what stands before it.
@@ -50,16 +52,44 @@ const ZSTD: i16 = 4;
 /// First version of clients that know zstd.
 const ZSTD_SINCE: i16 = 7;
 
-fn handle(catalog: &Catalog, clock: &Clock, call: Call) -> Answer {
+fn handle(catalog: &Catalog, clock: &Clock, call: Call) -> Pending {
     let context = call.context.clone();
     let request = match call.decode::<ProduceRequest>() {
         Ok(request) => request,
-        Err(closed) => return Answer::Close(closed),
+        Err(closed) => return ready(Answer::Close(closed)),
     };
     let writer = Writer { catalog, now_ms: clock.now_ms(), request: &request, version: context.version };
-    let mut first_error = None;
-    let responses = request.topic_data.iter().map(|topic| writer.topic(topic, &mut first_error)).collect();
-    answer(&context, request.acks, responses, first_error)
+    let mut written = Written::default();
+    let responses: Vec<_> =
+        (0..).zip(&request.topic_data).map(|(at, topic)| writer.topic(at, topic, &mut written)).collect();
+    let (acks, Written { first_error, not_durable }) = (request.acks, written);
+    if acks == 0 || not_durable.is_empty() {
+        return ready(answer(&context, acks, responses, first_error));
+    }
+    Box::pin(async move { answer(&context, acks, when_durable(responses, not_durable).await, first_error) })
+}
+
+/// What is left to do once everything is appended.
+#[derive(Default)]
+struct Written {
+    first_error: Option<RequestError>,
+    /// Topic and partition within the request.
+    not_durable: Vec<(usize, i32, UntilDurable)>,
+}
+
+/// Waits for the syncs; a partition whose sync failed answers so.
+async fn when_durable(
+    mut responses: Vec<TopicProduceResponse>,
+    not_durable: Vec<(usize, i32, UntilDurable)>,
+) -> Vec<TopicProduceResponse> {
+    for (topic, index, until_durable) in not_durable {
+        let Err(error) = until_durable.reached().await else { continue };
+        let partitions = responses.get_mut(topic).into_iter().flat_map(|topic| &mut topic.partition_responses);
+        for response in partitions.filter(|response| response.index == index) {
+            *response = refused(index, &error, None);
+        }
+    }
+    responses
 }
 
 fn answer(
@@ -85,7 +115,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn topic(&self, data: &TopicProduceData, first_error: &mut Option<RequestError>) -> TopicProduceResponse {
+    fn topic(&self, at: usize, data: &TopicProduceData, written: &mut Written) -> TopicProduceResponse {
         let topic = match self.version {
             13.. => self.catalog.topic_by_id(data.topic_id).ok_or(RequestError::UnknownTopicId),
             _ => self.catalog.topic(&data.name).ok_or(RequestError::UnknownTopicOrPartition),
@@ -96,12 +126,18 @@ impl Writer<'_> {
                 Err(RequestError::UnknownTopicId) => Err(RequestError::UnknownTopicId),
                 Err(_) => Err(RequestError::UnknownTopicOrPartition),
             };
-            let response = self.describe(partition.index, topic.as_ref().ok(), &appended);
-            if let Err(error) = appended {
-                tracing::debug!(topic = ?data.name, partition = partition.index, %error, "produce refused");
-                first_error.get_or_insert(error);
+            match appended {
+                Ok(Accepted { appended, until_durable }) => {
+                    written.not_durable.extend(until_durable.map(|until| (at, partition.index, until)));
+                    accepted(partition.index, &appended)
+                }
+                Err(error) => {
+                    tracing::debug!(topic = ?data.name, partition = partition.index, %error, "produce refused");
+                    let response = refused(partition.index, &error, topic.as_ref().ok());
+                    written.first_error.get_or_insert(error);
+                    response
+                }
             }
-            response
         });
         TopicProduceResponse::default()
             .with_name(data.name.clone())
@@ -109,7 +145,7 @@ impl Writer<'_> {
             .with_partition_responses(partitions.collect())
     }
 
-    fn append(&self, topic: &Arc<Topic>, data: &PartitionProduceData) -> Result<Appended, RequestError> {
+    fn append(&self, topic: &Arc<Topic>, data: &PartitionProduceData) -> Result<Accepted, RequestError> {
         if !matches!(self.request.acks, -1..=1) {
             return Err(RequestError::InvalidRequiredAcks);
         }
@@ -126,38 +162,34 @@ impl Writer<'_> {
             });
         }
         let size = batch.len();
-        let appended = partition.append(&batch, Origin::Client, self.now_ms)?;
+        let accepted = partition.append(&batch, Origin::Client, self.now_ms)?;
         metrics::counter!("tifo_broker_produced_bytes_total").increment(u64::try_from(size).unwrap_or(u64::MAX));
-        Ok(appended)
+        Ok(accepted)
     }
+}
 
-    fn describe(
-        &self,
-        index: i32,
-        topic: Option<&Arc<Topic>>,
-        appended: &Result<Appended, RequestError>,
-    ) -> PartitionProduceResponse {
-        let response = PartitionProduceResponse::default().with_index(index).with_error_message(None);
-        match appended {
-            Ok(appended) => response
-                .with_base_offset(appended.base_offset)
-                .with_log_append_time_ms(appended.log_append_time_ms)
-                .with_log_start_offset(appended.log_start_offset),
-            Err(error) => {
-                let (start, message) = details(error);
-                let start = start.then(|| topic.and_then(|topic| topic.partition(index).ok()?.offsets().ok()));
-                let response = response
-                    .with_error_code(error.code())
-                    .with_base_offset(-1)
-                    .with_log_append_time_ms(-1)
-                    .with_log_start_offset(start.flatten().map_or(-1, |offsets| offsets.log_start_offset))
-                    .with_error_message(message.then(|| error.message()));
-                match (error, topic) {
-                    (RequestError::Append(error), Some(topic)) => with_record_errors(response, error, topic, index),
-                    _ => response,
-                }
-            }
-        }
+fn accepted(index: i32, appended: &Appended) -> PartitionProduceResponse {
+    PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_message(None)
+        .with_base_offset(appended.base_offset)
+        .with_log_append_time_ms(appended.log_append_time_ms)
+        .with_log_start_offset(appended.log_start_offset)
+}
+
+fn refused(index: i32, error: &RequestError, topic: Option<&Arc<Topic>>) -> PartitionProduceResponse {
+    let (start, message) = details(error);
+    let start = start.then(|| topic.and_then(|topic| topic.partition(index).ok()?.offsets().ok()));
+    let response = PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_code(error.code())
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(start.flatten().map_or(-1, |offsets| offsets.log_start_offset))
+        .with_error_message(message.then(|| error.message()));
+    match (error, topic) {
+        (RequestError::Append(error), Some(topic)) => with_record_errors(response, error, topic, index),
+        _ => response,
     }
 }
 

@@ -53,7 +53,7 @@ impl Promised {
     fn produce(&mut self, catalog: &Catalog, name: &str, index: i32) -> Result<(), RequestError> {
         let topic = catalog.topic(name).unwrap();
         let appended = topic.partition(index)?.append(&records(), Origin::Client, NOW_MS)?;
-        self.records.insert((topic.id, index), appended.last_offset + 1);
+        self.records.insert((topic.id, index), appended.appended.last_offset + 1);
         Ok(())
     }
 

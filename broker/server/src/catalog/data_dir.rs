@@ -27,7 +27,7 @@ pub struct DataDir {
     path: PathBuf,
     file_system: Arc<dyn FileSystem>,
     /// Held as long as this process uses the directory.
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 /// Keeps every broker out of a data directory that none uses now, for as long as it lives.
@@ -71,7 +71,15 @@ impl DataDir {
         file_system.create_dir_all(path).map_err(unusable)?;
         let options = fs::File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE));
         let lock = lock_file(path, options.map_err(unusable)?)?;
-        Ok(Self { path: path.to_owned(), file_system, _lock: lock })
+        Ok(Self { path: path.to_owned(), file_system, lock })
+    }
+
+    /// Lets another broker use the directory, though somebody may still hold this value: a thread that looked after a log that is
+    /// closed by now.
+    pub fn unlock(&self) {
+        if let Err(error) = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock) {
+            tracing::warn!(%error, "the data directory stays locked until the process ends");
+        }
     }
 
     pub fn path(&self) -> &Path {

@@ -91,8 +91,8 @@ impl Catalog {
     pub fn open(config: Arc<BrokerConfig>, clock: Clock, file_system: Arc<dyn FileSystem>) -> Result<Self, OpenError> {
         let data = DataDir::open(&config.data_dir, file_system.clone())?;
         let now_ms = clock.now_ms();
-        let (mut log, records) =
-            MetadataLog::open(file_system.clone(), &data.metadata_dir(), LogConfig::default(), now_ms)?;
+        let metadata_config = LogConfig { durability: config.durability(), ..LogConfig::default() };
+        let (mut log, records) = MetadataLog::open(file_system.clone(), &data.metadata_dir(), metadata_config, now_ms)?;
         let replayed = records.into_iter().fold(Replayed::default(), Replayed::replay);
         let deletions = Deletions::default();
         replayed.leftovers(&data)?.into_iter().for_each(|doomed| deletions.add(doomed, now_ms));
@@ -127,6 +127,7 @@ impl Catalog {
         if let Some(Err(error)) = writer.log.take().map(MetadataLog::close) {
             tracing::error!(%error, "metadata log not closed cleanly");
         }
+        self.data.unlock();
     }
 
     /// Opens a partition of a topic that is being created or grows.

@@ -7,7 +7,7 @@ use crate::errors::RequestError;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tifo_storage::{
-    CheckpointDone, CheckpointWork, Log, LogConfig, Origin, StorageError,
+    CheckpointDone, CheckpointWork, Durability, Log, LogConfig, Origin, StorageError,
     file_system::FileSystem,
     record_batch::{BatchBuilder, Compression, batches},
 };
@@ -89,7 +89,11 @@ impl MetadataLog {
         batch.push(now_ms, None, Some(&json), &[]);
         self.is_dirty = true;
         self.log.append(&batch.build(), Origin::Internal, 0, now_ms)?;
-        Ok(())
+        // Rare enough to be done here: who changes the catalog waits for it anyway.
+        match self.log.config().durability {
+            Durability::Fsync => Ok(self.log.flush()?),
+            Durability::PageCache => Ok(()),
+        }
     }
 
     /// True once after something was appended.

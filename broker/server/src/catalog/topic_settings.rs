@@ -5,7 +5,7 @@
 
 use crate::errors::RequestError;
 use std::collections::BTreeMap;
-use tifo_storage::{LogConfig, StoredCompression, record_batch::Compression};
+use tifo_storage::{Durability, LogConfig, StoredCompression, record_batch::Compression};
 
 /// Settings by name.
 pub type Settings = BTreeMap<String, String>;
@@ -103,6 +103,7 @@ pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     setting!("segment.index.bytes", Int, "10485760", ["log.index.size.max.bytes" = "10485760"], AtLeast(4), "Largest size of a segment's index."),
     setting!("segment.jitter.ms", Long, "0", ["log.roll.jitter.ms", "log.roll.jitter.hours"], AtLeast(0), "Random part taken off segment.ms."),
     setting!("segment.ms", Long, "604800000", ["log.roll.ms", "log.roll.hours"], AtLeast(1), "Age at which a new segment begins."),
+    setting!("tifo.durability", String, "page-cache", ["durability" = "page-cache"], OneOf(&["page-cache", "fsync"]), "Tifo's own: what acknowledged means; page-cache survives the death of the process, fsync a power cut too."),
     setting!("unclean.leader.election.enable", Boolean, "false", ["unclean.leader.election.enable" = "false"], Any, "Has no meaning on one node."),
 ];
 
@@ -291,7 +292,9 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
         timestamp_before_max_ms: long("message.timestamp.before.max.ms", defaults.timestamp_before_max_ms),
         timestamp_after_max_ms: long("message.timestamp.after.max.ms", defaults.timestamp_after_max_ms),
         producer_id_expiration_ms: expiration.unwrap_or(defaults.producer_id_expiration_ms),
-        ..defaults
+        durability: if text("tifo.durability") == "fsync" { Durability::Fsync } else { Durability::PageCache },
+        flush_messages: long("flush.messages", defaults.flush_messages),
+        flush_ms: long("flush.ms", defaults.flush_ms),
     }
 }
 

@@ -1,10 +1,15 @@
 //! One shard: a state machine, the partition that keeps its records, and the requests that wait for their replies.
 //!
 //! Everything that the state machine puts out is finished under the shard's lock: appended, replayed, answered. So records lie
-//! in the log in the order in which they were decided, and nobody sees a state that is not in the log.
+//! in the log in the order in which they were decided, and nobody sees a state that is not in the log. Where the topic's durability is
+//! `fsync`, the answers alone wait for the sync, without the lock.
 
 use super::loading;
-use crate::{clock::Clock, partition::Partition};
+use crate::{
+    clock::Clock,
+    durability::patience,
+    partition::{Partition, UntilDurable},
+};
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::{
@@ -73,7 +78,7 @@ impl Shard {
 
     fn load(&self) -> Result<(), GroupError> {
         let started = Instant::now();
-        let mut state = self.state.lock();
+        let mut state = patience::lock(&self.state);
         // A fresh machine: an earlier attempt may have failed half-way.
         state.coordinator = GroupCoordinator::new(state.coordinator.config().clone());
         let count = loading::load(&self.partition, &mut state.coordinator).map_err(|error| {
@@ -111,7 +116,7 @@ impl Shard {
 
     fn begin(&self, ticket: Ticket, request: Request) -> Result<oneshot::Receiver<Reply>, GroupError> {
         let (sender, receiver) = oneshot::channel();
-        let mut state = self.state.lock();
+        let mut state = patience::lock(&self.state);
         if state.waiting.len() >= MAX_WAITING {
             return Err(GroupError::CoordinatorNotAvailable);
         }
@@ -123,17 +128,17 @@ impl Shard {
 
     /// The topic is gone: who waits is told to look for the coordinator again.
     pub fn close(&self) {
-        self.state.lock().waiting.clear();
+        patience::lock(&self.state).waiting.clear();
         self.deadline_ms.store(NEVER_MS, Ordering::Release);
     }
 
     /// Looks without changing anything.
     pub fn read<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> T {
-        look(&self.state.lock().coordinator)
+        look(&patience::lock(&self.state).coordinator)
     }
 
     pub fn forget_topic(&self, topic: &str) {
-        let mut state = self.state.lock();
+        let mut state = patience::lock(&self.state);
         let output = state.coordinator.forget_topic(topic);
         self.finish(&mut state, output);
     }
@@ -144,13 +149,13 @@ impl Shard {
     }
 
     pub fn expire(&self) {
-        let mut state = self.state.lock();
+        let mut state = patience::lock(&self.state);
         let output = state.coordinator.expire(self.clock.now_ms());
         self.finish(&mut state, output);
     }
 
     fn abandon(&self, group: &str, ticket: Ticket) {
-        let mut state = self.state.lock();
+        let mut state = patience::lock(&self.state);
         if state.waiting.remove(&ticket).is_none() {
             return;
         }
@@ -162,9 +167,12 @@ impl Shard {
     fn finish(&self, state: &mut State, output: Output) {
         let Output { records, replies } = output;
         match self.append(&records) {
-            Ok(()) => {
+            Ok(until_durable) => {
                 records.iter().for_each(|record| state.coordinator.replay(record));
-                state.answer(replies);
+                match until_durable {
+                    None => state.answer(replies),
+                    Some(until_durable) => state.answer_when(until_durable, replies),
+                }
             }
             Err(error) => {
                 state.answer(replies.into_iter().map(|(ticket, reply)| (ticket, reply.failed(error))).collect());
@@ -179,14 +187,14 @@ impl Shard {
         }
     }
 
-    fn append(&self, records: &[Record]) -> Result<(), GroupError> {
+    fn append(&self, records: &[Record]) -> Result<Option<UntilDurable>, GroupError> {
         if records.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let now_ms = self.clock.now_ms();
         let appended = self.partition.append(&encode(records, now_ms), Origin::Internal, now_ms);
         metrics::counter!("tifo_coordinator_records_total").increment(u64::try_from(records.len()).unwrap_or(0));
-        appended.map(|_| ()).map_err(|error| {
+        appended.map(|accepted| accepted.until_durable).map_err(|error| {
             tracing::error!(topic = %self.partition.topic, partition = self.partition.index, %error, "records of groups were not taken");
             // As Kafka does for a failed disk: the client looks for the coordinator again, and comes back.
             GroupError::NotCoordinator
@@ -202,6 +210,22 @@ impl State {
                 let _ = sender.send(reply);
             }
         }
+    }
+
+    /// The same, once the records are durable; should they never be, the client looks for the coordinator again.
+    fn answer_when(&mut self, until_durable: UntilDurable, replies: Vec<(Ticket, Reply)>) {
+        let answers = replies.into_iter().filter_map(|(ticket, reply)| Some((self.waiting.remove(&ticket)?, reply)));
+        let answers: Vec<_> = answers.collect();
+        if answers.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            let synced = until_durable.reached().await;
+            for (sender, reply) in answers {
+                let reply = if synced.is_ok() { reply } else { reply.failed(GroupError::NotCoordinator) };
+                let _ = sender.send(reply);
+            }
+        });
     }
 }
 

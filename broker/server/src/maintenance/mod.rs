@@ -9,6 +9,7 @@
 
 mod checkpoint;
 pub mod cleaner;
+mod flush;
 mod retention;
 
 use crate::{
@@ -33,8 +34,8 @@ const WORKERS: usize = 4;
 /// ([`crate::partition::NEVER`]: after a change). Errors are logged inside.
 type Duty = fn(&Maintenance, &Arc<Partition>, i64) -> i64;
 
-/// What is done for a partition, in this order. A place is kept for `flush` (flush.ms, lane durability).
-const DUTIES: &[Duty] = &[checkpoint::run, retention::run, cleaner::run];
+/// What is done for a partition, in this order.
+const DUTIES: &[Duty] = &[flush::run, checkpoint::run, retention::run, cleaner::run];
 
 /// What waits for a worker.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     api::{self, Answer, ApiMetrics, Closed, Pending},
+    durability::patience,
     services::Services,
 };
 use futures::{StreamExt, stream::FuturesOrdered};
@@ -80,7 +81,10 @@ impl Connection<'_> {
                 biased;
                 Some(answer) = self.in_flight.next(), if !idle => self.finish(answer).await?,
                 frame = self.transport.read_frame(), if may_read => match frame? {
-                    Some(frame) => self.dispatch(frame).await?,
+                    Some(frame) => {
+                        self.dispatch(frame).await?;
+                        self.let_others_in().await;
+                    }
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep(self.max_idle), if idle => return Ok(()),
@@ -98,6 +102,14 @@ impl Connection<'_> {
             std::task::Poll::Pending => self.in_flight.push_back(pending),
         }
         Ok(())
+    }
+
+    /// Before the next of several requests that have come together: who was woken by this one is in a place of this worker from
+    /// which no other worker takes it, and the next request may wait for a disk.
+    async fn let_others_in(&mut self) {
+        if patience::has_woken() && self.transport.has_received_more() {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn finish(&mut self, answer: Answer) -> Result<(), ConnectionError> {

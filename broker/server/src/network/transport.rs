@@ -64,6 +64,11 @@ impl Transport {
         }
     }
 
+    /// Whether bytes of the next frame are here already.
+    pub fn has_received_more(&self) -> bool {
+        !self.received.is_empty()
+    }
+
     fn take_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(head) = self.received.first_chunk::<4>() else { return Ok(None) };
         let claimed = i32::from_be_bytes(*head);

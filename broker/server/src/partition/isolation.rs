@@ -110,11 +110,11 @@ fn check_history(log: &Log, wanted: &Wanted, offsets: Offsets) -> Result<Option<
     Ok((ours.leader_epoch < epoch || ours.end_offset < wanted.offset).then_some(ours))
 }
 
-/// The current epoch ends where the log does; epochs before the first that is known end where that began.
+/// The current epoch ends where readers do; epochs before the first that is known end where that began.
 fn epoch_end(log: &Log, leader_epoch: i32) -> Option<EpochEnd> {
     let end = |(leader_epoch, end_offset)| EpochEnd { leader_epoch, end_offset };
     match leader_epoch {
-        LEADER_EPOCH => Some(end((LEADER_EPOCH, log.log_end_offset()))),
+        LEADER_EPOCH => Some(end((LEADER_EPOCH, log.high_watermark()))),
         ..0 => None,
         epoch if epoch > LEADER_EPOCH => None,
         epoch => Some(end(log.end_offset_for_leader_epoch(epoch).unwrap_or((epoch, log.log_start_offset())))),

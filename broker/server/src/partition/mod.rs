@@ -1,26 +1,35 @@
 //! One partition: its log behind a lock, the high watermark, and those who wait for more.
 //!
-//! One writer at a time. On a single node the high watermark is the log's end. The lock is never held across an await; a
-//! reader takes a slice under it and sends the bytes after releasing it. A fault of the storage takes this partition
-//! offline and no other. Lock order: the cleaner's, `start_changes`, `log`, `waiters`.
+//! One writer at a time. On a single node the high watermark is the log's end, with durability `fsync` its durable end. The lock is
+//! never held across an await, nor while a file is synced; a reader takes a slice under it and sends the bytes after
+//! releasing it. A fault of the storage takes this partition offline and no other.
+//! Lock order: the cleaner's, `checkpointing`, `start_changes`, `log`, `waiters`.
 
 mod cleaning;
+mod group_sync;
 mod isolation;
 mod retention;
 mod upkeep;
 mod waiters;
 
+pub use group_sync::UntilDurable;
 pub use isolation::{EpochEnd, Isolation, Wanted};
 pub use upkeep::{NEVER, Upkeep};
 pub use waiters::Watch;
 
-use crate::{cluster::LEADER_EPOCH, errors::RequestError};
+use crate::{
+    cluster::LEADER_EPOCH,
+    durability::patience::{self, InStorage},
+    errors::RequestError,
+};
 use bytes::Bytes;
 use cleaning::Cleaning;
-use parking_lot::Mutex;
+use group_sync::GroupSync;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use tifo_storage::{
-    AbortedTransaction, AppendError, Appended, Log, LogConfig, LogSlice, Origin, StorageError, TimestampAndOffset,
+    AbortedTransaction, AppendError, Appended, Durability, Log, LogConfig, LogSlice, Origin, StorageError,
+    TimestampAndOffset,
 };
 use tokio::sync::Notify;
 use waiters::Waiters;
@@ -36,7 +45,28 @@ pub struct Partition {
     /// Held by whoever moves the log start offset; taken before `log`.
     start_changes: Mutex<()>,
     cleaning: Cleaning,
+    /// Held as long as a checkpoint is written beside the log's lock: the directory must stay.
+    checkpointing: Mutex<()>,
+    sync: GroupSync,
     waiters: Arc<Waiters>,
+}
+
+/// An append that is in the log.
+#[derive(Debug)]
+pub struct Accepted {
+    pub appended: Appended,
+    /// To be waited for before the append is acknowledged; None: it may be at once.
+    pub until_durable: Option<UntilDurable>,
+}
+
+impl Accepted {
+    /// Returns when the append may be acknowledged.
+    pub async fn acknowledged(self) -> Result<Appended, RequestError> {
+        if let Some(until_durable) = self.until_durable {
+            until_durable.reached().await?;
+        }
+        Ok(self.appended)
+    }
 }
 
 #[derive(Debug)]
@@ -89,20 +119,36 @@ impl Partition {
             log: Mutex::new(log),
             start_changes: Mutex::default(),
             cleaning: Cleaning::default(),
+            checkpointing: Mutex::default(),
+            sync: GroupSync::default(),
             waiters: Arc::default(),
         }
     }
 
-    /// Appends whole batches as they came; wakes who waits for them.
-    pub fn append(&self, batches: &Bytes, origin: Origin, now_ms: i64) -> Result<Appended, RequestError> {
-        let appended = {
-            let mut hosted = self.log.lock();
-            let appended = hosted.log()?.append(batches, origin, LEADER_EPOCH, now_ms);
-            appended.map_err(|error| self.refused(&mut hosted, error))?
+    /// Appends whole batches as they came; wakes who waits for them. What the topic's durability asks for comes after: the
+    /// caller waits for it before it acknowledges.
+    pub fn append(self: &Arc<Self>, batches: &Bytes, origin: Origin, now_ms: i64) -> Result<Accepted, RequestError> {
+        let failures = self.sync.failures();
+        let (appended, must_wait, is_visible) = {
+            let (_in_storage, mut hosted) = (InStorage::enter(), self.lock());
+            let log = hosted.log()?;
+            match log.append(batches, origin, LEADER_EPOCH, now_ms) {
+                Ok(appended) => {
+                    (appended, must_be_durable(log, &appended), log.high_watermark() > appended.last_offset)
+                }
+                Err(error) => return Err(self.refused(&mut hosted, error)),
+            }
         };
         self.upkeep.changed();
-        self.waiters.wake_all();
-        Ok(appended)
+        let until_durable = must_wait.then(|| self.until_durable(appended.last_offset + 1, failures));
+        if is_visible {
+            self.waiters.wake_all();
+        }
+        Ok(Accepted { appended, until_durable })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hosted> {
+        patience::lock(&self.log)
     }
 
     /// Batches from `offset` on, below the high watermark.
@@ -134,12 +180,16 @@ impl Partition {
         self.waiters.watch(notify)
     }
 
-    pub fn set_config(&self, config: LogConfig) -> Result<(), RequestError> {
+    pub fn set_config(self: &Arc<Self>, config: LogConfig) -> Result<(), RequestError> {
+        let becomes_durable = config.durability == Durability::Fsync;
         self.with_log(|log| {
             log.set_config(config);
             Ok(())
         })?;
         self.upkeep.changed();
+        if becomes_durable {
+            self.ask_for_sync();
+        }
         Ok(())
     }
 
@@ -152,30 +202,47 @@ impl Partition {
         }
     }
 
-    /// Notes that all is good up to here, on stable storage.
+    /// Notes that all is good up to here, on stable storage. Waits for the disk, but appends and reads do not wait for it.
     pub fn checkpoint(&self) -> Result<(), RequestError> {
-        self.with_log(Log::checkpoint)
+        let _alone = self.checkpointing.lock();
+        let Some(work) = self.with_log(Log::begin_checkpoint)? else { return Ok(()) };
+        let done = work.run();
+        let finished = self.with_log(|log| log.finish_checkpoint(done));
+        match finished {
+            // It may be only the checkpoint's own file that found no space.
+            Err(error) if self.with_log(|log| Ok(!log.is_offline())).unwrap_or(false) => Err(error),
+            finished => self.after_sync(finished),
+        }
     }
 
     /// Ends the partition for good; its log's files are the caller's to remove.
     pub fn abandon(&self) {
         self.cleaning.end();
+        let _alone = self.checkpointing.lock();
         *self.log.lock() = Hosted::Gone;
+        self.sync.note_failure();
         self.waiters.wake_all();
     }
 
     /// Ends the partition cleanly, so that the next start scans nothing.
     pub fn close(&self) -> Result<(), StorageError> {
         self.cleaning.end();
+        let _alone = self.checkpointing.lock();
         let hosted = std::mem::replace(&mut *self.log.lock(), Hosted::Gone);
-        match hosted {
-            Hosted::Online(log) => log.close(),
-            Hosted::Offline | Hosted::Gone => Ok(()),
+        let Hosted::Online(log) = hosted else { return Ok(()) };
+        let end = log.log_end_offset();
+        match log.close() {
+            Ok(()) => self.sync.note(end),
+            Err(error) => {
+                self.sync.note_failure();
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     fn with_log<T>(&self, act: impl FnOnce(&mut Log) -> Result<T, StorageError>) -> Result<T, RequestError> {
-        let mut hosted = self.log.lock();
+        let (_in_storage, mut hosted) = (InStorage::enter(), self.lock());
         act(hosted.log()?).map_err(|error| self.failed(&mut hosted, error))
     }
 
@@ -202,6 +269,12 @@ impl Partition {
         }
         error.into()
     }
+}
+
+/// Whether the append is acknowledged only after a sync: always with fsync, else if it reached `flush.messages`.
+fn must_be_durable(log: &Log, appended: &Appended) -> bool {
+    let is_durable = log.durable_offset() > appended.last_offset;
+    !is_durable && (log.config().durability == Durability::Fsync || log.flush_is_due())
 }
 
 impl Hosted {

@@ -1,5 +1,6 @@
 //! Who is told when something was appended. A guard takes its waiter out again, however the wait ends.
 
+use crate::durability::patience;
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
@@ -38,6 +39,7 @@ impl Waiters {
         for notify in self.waiting.lock().iter() {
             notify.notify_one();
         }
+        patience::note_woken();
     }
 }
 

@@ -20,8 +20,12 @@ use tokio::{
     net::TcpStream,
 };
 
+/// The timestamps of the tests' records are of long ago: retention would take them.
 pub fn config(dir: &Path) -> BrokerConfig {
-    BrokerConfig { data_dir: dir.to_owned(), listeners: "127.0.0.1:0".into(), ..BrokerConfig::default() }
+    let mut config =
+        BrokerConfig { data_dir: dir.to_owned(), listeners: "127.0.0.1:0".into(), ..BrokerConfig::default() };
+    config.settings.insert("log.retention.ms".into(), "-1".into());
+    config
 }
 
 pub async fn start(dir: &Path) -> Broker {

@@ -55,16 +55,17 @@ impl Log {
         self.checkpointed_segment
     }
 
-    /// None if nothing has changed since the last one.
+    /// None if nothing has changed since the last one, or one is being written.
     pub fn begin_checkpoint(&mut self) -> Result<Option<CheckpointWork>, StorageError> {
         self.check_online()?;
-        if !self.dirty {
+        if !self.dirty || self.checkpoint_under_way {
             return Ok(None);
         }
         let indexes = self.active.persist_indexes()?;
         let producers = self.producers.len();
         let snapshot = (producers > 0).then(|| (self.snapshot_path(self.log_end_offset), self.producers.encode()));
         let (data, index_files) = (self.sync_work()?, self.indexes_to_sync()?);
+        self.checkpoint_under_way = true;
         Ok(Some(CheckpointWork {
             file_system: self.file_system.clone(),
             data,
@@ -92,6 +93,7 @@ impl Log {
 
     /// Takes note of a checkpoint. An error means that the last one still holds.
     pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Result<(), StorageError> {
+        self.checkpoint_under_way = false;
         if let Err(error) = self.finish_sync(done.synced).and(done.result) {
             self.behind = done.behind.map(|behind| behind.and(self.behind)).or(self.behind);
             return Err(error);

@@ -107,6 +107,7 @@ pub struct Log {
     cursors: ReadCursors,
     /// Everything below is on stable storage.
     durable_offset: i64,
+    unsynced_since_ms: Option<i64>,
     /// What readers had seen when durability became `fsync`.
     watermark_floor: i64,
     /// Offset of the snapshot that belongs to the last checkpoint.
@@ -117,6 +118,7 @@ pub struct Log {
     directory_synced: u64,
     /// Something is behind the last checkpoint.
     dirty: bool,
+    checkpoint_under_way: bool,
     /// Records that were appended since the last checkpoint.
     behind: Option<BehindCheckpoint>,
     cleaning: CleaningState,
@@ -151,10 +153,12 @@ impl Log {
             producers_checked_ms: now_ms,
             cursors: ReadCursors::default(),
             durable_offset: found.durable_offset,
+            unsynced_since_ms: (found.durable_offset < found.log_end_offset).then_some(now_ms),
             watermark_floor: 0,
             snapshot_offset: found.snapshot_offset,
             directory_changes: 1,
             directory_synced: 0,
+            checkpoint_under_way: false,
             dirty,
             behind: (found.recovered.scanned_bytes > 0)
                 .then_some(BehindCheckpoint { bytes: found.recovered.scanned_bytes, since_ms: now_ms }),

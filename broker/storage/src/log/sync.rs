@@ -23,6 +23,7 @@ pub struct SyncWork {
     dirs: Vec<PathBuf>,
     /// Which changes of the directory's names are covered.
     directory_changes: u64,
+    since_ms: Option<i64>,
     up_to: i64,
 }
 
@@ -32,6 +33,7 @@ pub struct SyncWork {
 pub struct SyncDone {
     up_to: i64,
     directory_changes: u64,
+    since_ms: Option<i64>,
     pub(super) result: Result<(), StorageError>,
 }
 
@@ -54,6 +56,21 @@ impl Log {
         self.log_end_offset - self.durable_offset >= self.config.flush_messages
     }
 
+    /// Whether writing ended until the log is opened again.
+    pub fn is_offline(&self) -> bool {
+        self.offline.is_some()
+    }
+
+    /// Whether a segment was sealed and not synced.
+    pub fn has_unsynced_segments(&self) -> bool {
+        self.durable_offset < self.active.base_offset()
+    }
+
+    /// When the oldest record that is not durable was appended, by the broker's clock; None: all are, or are being synced.
+    pub fn unsynced_since_ms(&self) -> Option<i64> {
+        self.unsynced_since_ms
+    }
+
     /// What is not durable yet; None if all is.
     pub fn begin_sync(&mut self) -> Result<Option<SyncWork>, StorageError> {
         self.check_online()?;
@@ -63,13 +80,15 @@ impl Log {
         self.sync_work().map(Some)
     }
 
-    pub(super) fn sync_work(&self) -> Result<SyncWork, StorageError> {
+    pub(super) fn sync_work(&mut self) -> Result<SyncWork, StorageError> {
         let first = self.sealed.partition_point(|segment| self.end_of(segment) <= self.durable_offset);
         let active = Some(&self.active).filter(|_| self.durable_offset < self.log_end_offset);
         let unsynced = self.sealed.iter().skip(first).chain(active);
+        let files = unsynced.map(Segment::file).collect::<Result<_, _>>()?;
         Ok(SyncWork {
             file_system: self.file_system.clone(),
-            files: unsynced.map(Segment::file).collect::<Result<_, _>>()?,
+            files,
+            since_ms: self.unsynced_since_ms.take(),
             dirs: self.unsynced_dirs(),
             directory_changes: self.directory_changes,
             up_to: self.log_end_offset,
@@ -94,6 +113,7 @@ impl Log {
                 Ok(())
             }
             Err(error) => {
+                self.unsynced_since_ms = done.since_ms.or(self.unsynced_since_ms);
                 if !is_out_of_files(&error) {
                     self.offline.get_or_insert_with(|| format!("an earlier fsync failed: {error}"));
                 }
@@ -118,7 +138,7 @@ impl SyncWork {
     /// Blocks as long as the disk takes; to be called without the log's lock.
     pub fn run(self) -> SyncDone {
         let result = self.sync_all();
-        SyncDone { up_to: self.up_to, directory_changes: self.directory_changes, result }
+        SyncDone { up_to: self.up_to, directory_changes: self.directory_changes, since_ms: self.since_ms, result }
     }
 
     fn sync_all(&self) -> Result<(), StorageError> {
