@@ -11,7 +11,7 @@ PARTITIONS = 1
 RECORD_BYTES = 100
 SECONDS = {True: 3, False: 5}
 PACED_RATE = 1000
-SYNCED = {"tifo": "durability=fsync", "kafka": "flush.messages=1"}
+SYNCED = {"tifo": "tifo.durability=fsync", "kafka": "flush.messages=1"}
 
 
 def measure(choice, fleet, results):

@@ -32,6 +32,7 @@ TOPICS = {
     "log": Topic(4, SMALL),
     "retained": Topic(2, SMALL | {RETENTION: str(SEGMENT_BYTES)}),
     "compacted": Topic(2, SMALL | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}),
+    "synced": Topic(2, SMALL | {"tifo.durability": "fsync"}),
 }
 
 
