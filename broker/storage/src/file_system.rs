@@ -35,6 +35,10 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     fn truncate(&self, file: &OpenFile, length: u64) -> io::Result<()>;
     fn sync_data(&self, file: &OpenFile) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Everything on the disk that holds `dir`, names and bytes; not every system can say whether that worked.
+    fn sync_everything(&self, _dir: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
@@ -87,6 +91,11 @@ impl FileSystem for RealFileSystem {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // Windows has no such call, and needs none.
         if cfg!(windows) { Ok(()) } else { File::open(dir)?.sync_all() }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_everything(&self, dir: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(dir)?)?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

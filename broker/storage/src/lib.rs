@@ -30,7 +30,7 @@ pub use index::AbortedTransaction;
 pub use log::{
     AppendError, Appended, BehindCheckpoint, CheckpointDone, CheckpointWork, DELETE_SUFFIX, Doomed, Durability, Log,
     LogConfig, LogSlice, Origin, RecordError, RecordProblem, Recovered, RemovedSegments, Retention, StartChange,
-    StoredCompression, SyncDone, SyncWork, TimestampAndOffset,
+    StoredCompression, SyncDone, SyncWork, TimestampAndOffset, close_all,
 };
 pub use open_files::{limit_open_files, open_file_count};
 pub use partition_metadata::{

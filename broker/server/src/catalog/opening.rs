@@ -18,7 +18,7 @@ use std::{
     },
     time::Instant,
 };
-use tifo_storage::{Doomed, Log, LogConfig, StorageError, file_system::FileSystem};
+use tifo_storage::{Doomed, Log, LogConfig, StorageError, close_all, file_system::FileSystem};
 use uuid::Uuid;
 
 /// Most threads that open or close partitions.
@@ -118,12 +118,18 @@ impl Catalog {
     /// Closes every log cleanly; what is asked of the catalog afterwards fails.
     pub fn close(&self) {
         let mut writer = self.writer.lock();
-        let partitions: Vec<_> = self.topics().iter().flat_map(|topic| topic.partitions.clone()).collect();
-        in_threads(&partitions, |partition| {
-            if let Err(error) = partition.close() {
+        let topics = self.topics();
+        let taken = topics.iter().flat_map(|topic| &topic.partitions);
+        let taken =
+            taken.filter_map(|partition| partition.take_log().map(|log| ((partition, log.log_end_offset()), log)));
+        let (partitions, logs): (Vec<_>, Vec<Log>) = taken.unzip();
+        let results = close_all(&*self.file_system, self.data.path(), logs);
+        for ((partition, end), result) in partitions.into_iter().zip(results) {
+            partition.closed(end, result.is_ok());
+            if let Err(error) = result {
                 tracing::error!(topic = %partition.topic, partition = partition.index, %error, "log not closed cleanly");
             }
-        });
+        }
         if let Some(Err(error)) = writer.log.take().map(MetadataLog::close) {
             tracing::error!(%error, "metadata log not closed cleanly");
         }
@@ -173,7 +179,7 @@ impl Opener<'_> {
                     Some(log)
                 }
                 Err(error) => {
-                    tracing::error!(topic = %topic.name, partition = index, %error, "partition is offline");
+                    tracing::error!(topic = %topic.name, partition = index, %error, "partition is offline: stop the broker and run `tifo log check` on its directory");
                     None
                 }
             };
@@ -203,7 +209,7 @@ impl Opener<'_> {
 }
 
 /// Does `work` on every item, in a bounded number of threads; results in the items' order.
-fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(MAX_THREADS).min(items.len());
     let next = AtomicUsize::new(0);

@@ -224,21 +224,20 @@ impl Partition {
         self.waiters.wake_all();
     }
 
-    /// Ends the partition cleanly, so that the next start scans nothing.
-    pub fn close(&self) -> Result<(), StorageError> {
+    /// Ends the partition; its log, if it has one, is the caller's to close and to tell by [`Partition::closed`].
+    pub fn take_log(&self) -> Option<Log> {
         self.cleaning.end();
         let _alone = self.checkpointing.lock();
         let hosted = std::mem::replace(&mut *self.log.lock(), Hosted::Gone);
-        let Hosted::Online(log) = hosted else { return Ok(()) };
-        let end = log.log_end_offset();
-        match log.close() {
-            Ok(()) => self.sync.note(end),
-            Err(error) => {
-                self.sync.note_failure();
-                return Err(error);
-            }
+        match hosted {
+            Hosted::Online(log) => Some(*log),
+            Hosted::Offline | Hosted::Gone => None,
         }
-        Ok(())
+    }
+
+    /// Its log, which ended at `end`, was closed cleanly, or was not: who waits for a sync is told.
+    pub fn closed(&self, end: i64, cleanly: bool) {
+        if cleanly { self.sync.note(end) } else { self.sync.note_failure() }
     }
 
     fn with_log<T>(&self, act: impl FnOnce(&mut Log) -> Result<T, StorageError>) -> Result<T, RequestError> {
@@ -263,7 +262,7 @@ impl Partition {
                 tracing::error!(topic = %self.topic, partition = self.index, %error, "storage failed")
             }
             StorageError::Corrupt { .. } => {
-                tracing::error!(topic = %self.topic, partition = self.index, %error, "partition is offline until restart");
+                tracing::error!(topic = %self.topic, partition = self.index, %error, "partition is offline: stop the broker and run `tifo log check` on its directory");
                 *hosted = Hosted::Offline;
             }
         }

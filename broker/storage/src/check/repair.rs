@@ -1,7 +1,7 @@
 //! Repair of one partition. Each step leaves files that the next repair, or the broker, understands if it is cut off in between.
 //!
 //! A damaged `.log` is written anew beside the old one and put in its place by a rename. Before that, the bytes that will be missing are kept aside,
-//! and the checkpoint is set back to the beginning, so that nothing trusts a position of the old file. Lost offsets stay lost: an
+//! and the checkpoint is set back to the beginning of the last segment, so that nothing trusts a position of the old file. Lost offsets stay lost: an
 //! empty batch, as Kafka's cleaner leaves them, stands where records were, so no offset is given out twice and readers pass over it.
 
 use super::{
@@ -28,6 +28,8 @@ use std::{
     sync::Arc,
 };
 
+/// More producers than a snapshot may hold, so none is believed, and all are read from the headers.
+const NO_SNAPSHOT_HOLDS: usize = u32::MAX as usize;
 /// What is copied at a time.
 const COPY_BYTES: u64 = 1 << 20;
 
@@ -56,7 +58,8 @@ pub fn repair_partition(file_system: &Arc<dyn FileSystem>, dir: &Path, now_ms: i
     for base in repair.found.damaged_logs.clone() {
         repair.rewrite(base)?;
     }
-    // Opening scans everything, since the checkpoint says that nothing is known, and makes all side files.
+    repair.rebuild_indexes()?;
+    // Opening makes the other side files.
     let (log, _) = Log::open(file_system.clone(), dir, LogConfig::default(), now_ms)?;
     log.close()?;
     let (lost_offsets, kept_aside) = (repair.lost_offsets, repair.kept_aside);
@@ -72,21 +75,38 @@ struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    /// Nothing is known to be good any more, but where the log starts.
+    /// The next start reads the last segment from its beginning, and producers, aborted transactions and leader epochs from all others. The sealed segments stay
+    /// before the checkpoint: compaction leaves gaps there, which behind it would be taken for what a crash lost.
     fn set_checkpoint_back(&self) -> Result<(), StorageError> {
-        let Some(first) = self.found.bases.first().copied() else {
+        let Some(last) = self.found.bases.last().copied() else {
             return remove_if_there(&**self.file_system, &self.dir.join(checkpoint::FILE_NAME));
         };
         let checkpoint = Checkpoint {
             log_start_offset: self.found.report.offsets.0,
-            segment: first,
+            segment: last,
             position: 0,
-            next_offset: first,
+            next_offset: last,
             indexes: IndexState { max_timestamp: -1, max_timestamp_offset: -1, ..IndexState::default() },
-            producers: 0,
-            aborted: AbortDigest::default(),
+            producers: NO_SNAPSHOT_HOLDS,
+            aborted: AbortDigest { count: u64::MAX, sum: 0 },
         };
         write_atomically(&**self.file_system, &self.dir.join(checkpoint::FILE_NAME), checkpoint.encode().as_bytes())
+    }
+
+    fn rebuild_indexes(&self) -> Result<(), StorageError> {
+        let names = self.file_system.list_dir(&self.dir).map_err(io_error("list", &self.dir))?;
+        let Some((_, sealed)) = self.found.bases.split_last() else { return Ok(()) };
+        for base in sealed {
+            let is_there = |kind: FileKind| names.iter().any(|name| *name == kind.name(*base));
+            if !is_there(FileKind::OffsetIndex) || !is_there(FileKind::TimeIndex) {
+                Segment::sealed(self.files(*base), INDEX_INTERVAL_BYTES)?.rebuild_indexes()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self, base_offset: i64) -> SegmentFiles {
+        SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset, suffix: "" }
     }
 
     fn remove_what_is_made_anew(&self) -> Result<(), StorageError> {

@@ -288,3 +288,23 @@ fn a_repair_that_is_cut_off_can_be_done_again() {
         }
     }
 }
+
+#[test]
+fn repair_leaves_the_gaps_of_a_compacted_log() {
+    let (dir, records) = sample();
+    let files = logs(dir.path());
+    let gone = FileKind::Log.parse(files[1].file_name().unwrap().to_str().unwrap()).unwrap();
+    let next = FileKind::Log.parse(files[2].file_name().unwrap().to_str().unwrap()).unwrap();
+    for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
+        fs::remove_file(dir.path().join(kind.name(gone))).unwrap();
+    }
+    change(&files[0], |bytes| bytes[75] ^= 8);
+    check(dir.path(), Severity::Damage, ".log");
+    let repaired = repair_partition(&real(), dir.path(), NOW_MS).unwrap();
+    assert!(!repaired.after.is_wrong(), "{:#?}", repaired.after);
+    let (log, _) = open(dir.path(), small_segments());
+    let left: Vec<i64> = all_records(&log).iter().map(|record| record.offset).collect();
+    let wanted: Vec<i64> =
+        records.iter().map(|record| record.offset).filter(|at| *at >= 5 && !(gone..next).contains(at)).collect();
+    assert_eq!(left, wanted);
+}

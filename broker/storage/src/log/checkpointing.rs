@@ -185,6 +185,32 @@ impl CheckpointWork {
     }
 }
 
+/// A checkpoint that waits for its data to be synced by somebody else; holds no file open.
+#[derive(Debug)]
+pub(super) struct CheckpointNote {
+    file_system: Arc<dyn FileSystem>,
+    snapshot: Option<(PathBuf, Vec<u8>)>,
+    path: PathBuf,
+    checkpoint: Checkpoint,
+}
+
+impl CheckpointWork {
+    pub(super) fn note(self) -> CheckpointNote {
+        let Self { file_system, snapshot, path, checkpoint, .. } = self;
+        CheckpointNote { file_system, snapshot, path, checkpoint }
+    }
+}
+
+impl CheckpointNote {
+    /// All data is on stable storage; the caller syncs what is written here.
+    pub fn write(self) -> Result<(), StorageError> {
+        if let Some((path, content)) = &self.snapshot {
+            write_unsynced(&*self.file_system, path, content)?;
+        }
+        write_unsynced(&*self.file_system, &self.path, self.checkpoint.encode().as_bytes())
+    }
+}
+
 fn write(
     file_system: &dyn FileSystem,
     indexes: &[OpenFile],

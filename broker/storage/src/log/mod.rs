@@ -7,6 +7,7 @@
 mod append;
 mod checkpointing;
 mod cleaning;
+mod closing;
 mod config;
 #[cfg(test)]
 mod crash_tests;
@@ -34,6 +35,7 @@ mod transactions;
 mod validation;
 
 pub use checkpointing::{CheckpointDone, CheckpointWork};
+pub use closing::close_all;
 pub use config::{Durability, LogConfig, StoredCompression};
 pub use doomed::{DELETE_SUFFIX, Doomed};
 pub use outcome::{AppendError, Appended, Origin, RecordError, RecordProblem};

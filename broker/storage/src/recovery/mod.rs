@@ -70,8 +70,13 @@ pub(crate) fn open(
     config: &LogConfig,
     now_ms: i64,
 ) -> Result<Opened, StorageError> {
-    file_system.create_dir_all(dir).map_err(io_error("create", dir))?;
-    let mut names = file_system.list_dir(dir).map_err(io_error("list", dir))?;
+    let mut names = match file_system.list_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            file_system.create_dir_all(dir).map_err(io_error("create", dir))?;
+            Vec::new()
+        }
+        listed => listed.map_err(io_error("list", dir))?,
+    };
     if compaction::settle_leftovers(&file_system, dir, &names)? {
         names = file_system.list_dir(dir).map_err(io_error("list", dir))?;
     }

@@ -153,6 +153,11 @@ impl Segment {
         Ok(())
     }
 
+    /// Makes the indexes anew, and writes them.
+    pub fn rebuild_indexes(&self) -> Result<(), StorageError> {
+        self.rebuilt_indexes().map(|_| ())
+    }
+
     /// Made from the headers of all batches, and written.
     pub(super) fn rebuilt_indexes(&self) -> Result<Indexes, StorageError> {
         let mut indexes = Indexes::empty(&self.files);
