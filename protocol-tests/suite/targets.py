@@ -40,12 +40,13 @@ class Target:
 class Tifo(Target):
     name = "tifo"
 
-    def __init__(self, binary, data_dir=None, log_path=None):
-        """Without a data directory it is ephemeral: free ports, data that goes with it."""
+    def __init__(self, binary, data_dir=None, log_path=None, env=None):
+        """Without a data directory it is ephemeral: free ports, data that goes with it. `env`: settings beside the usual ones."""
         place = ["--ephemeral"] if data_dir is None else [
             "--data-dir", data_dir, "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
         log = open(log_path, "a", encoding="utf-8") if log_path else None
         self._child = process.Child([binary, "serve", *place], cwd=tempfile.gettempdir(),
+                                    env={**os.environ, **(env or {})},
                                     on_error_line=(lambda line: print(line, file=log, flush=True)) if log else None)
         try:
             ready = self._child.line(READY_S)

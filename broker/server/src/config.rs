@@ -80,11 +80,10 @@ pub enum ConfigError {
 }
 
 /// Settings of Kafka that other parts of this broker read from [`BrokerConfig::settings`].
-const OTHER_SETTINGS: &[&str] = &["producer.id.expiration.ms"];
+const OTHER_SETTINGS: &[&str] = &["producer.id.expiration.ms", "log.retention.check.interval.ms"];
 
 /// Timers of Kafka's log manager: accepted and without effect. What is due is done within seconds here.
 const TIMERS: &[&str] = &[
-    "log.retention.check.interval.ms",
     "log.flush.offset.checkpoint.interval.ms",
     "log.flush.start.offset.checkpoint.interval.ms",
     "log.flush.scheduler.interval.ms",

@@ -28,17 +28,20 @@ pub const API: Api = Api {
     },
 };
 
-/// KIP-919: the endpoints of brokers.
+/// KIP-919: whose endpoints are asked for.
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 fn handle(cluster: &Cluster, request: &DescribeClusterRequest, context: &Context) -> DescribeClusterResponse {
-    if request.endpoint_type != BROKERS && context.version >= 1 {
-        let complaint =
-            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
-        return DescribeClusterResponse::default()
-            .with_error_code(ResponseError::MismatchedEndpointType.code())
-            .with_error_message(Some(StrBytes::from_static_str(complaint)))
-            .with_controller_id(BrokerId(-1));
+    match request.endpoint_type {
+        _ if context.version < 1 => {}
+        BROKERS => {}
+        CONTROLLERS => {
+            let complaint =
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            return refused(ResponseError::MismatchedEndpointType, complaint.to_owned());
+        }
+        other => return refused(ResponseError::UnsupportedEndpointType, format!("Unsupported endpoint type {other}")),
     }
     let endpoint = cluster.endpoint(context.local);
     let broker = DescribeClusterBroker::default()
@@ -55,4 +58,11 @@ fn handle(cluster: &Cluster, request: &DescribeClusterRequest, context: &Context
         true => response.with_cluster_authorized_operations(CLUSTER_OPERATIONS),
         false => response,
     }
+}
+
+fn refused(error: ResponseError, complaint: String) -> DescribeClusterResponse {
+    DescribeClusterResponse::default()
+        .with_error_code(error.code())
+        .with_error_message(Some(StrBytes::from_string(complaint)))
+        .with_controller_id(BrokerId(-1))
 }

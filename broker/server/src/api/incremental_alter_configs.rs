@@ -54,6 +54,10 @@ async fn handle(
                 .with_resource_name(resource.resource_name.clone());
             match altered {
                 Ok(()) => response.with_error_message(None),
+                // Kafka has no words for an operation that does not exist.
+                Err(error @ RequestError::Unexpected(_)) => {
+                    response.with_error_code(error.code()).with_error_message(None)
+                }
                 Err(error) => response.with_error_code(error.code()).with_error_message(Some(error.message())),
             }
         });

@@ -54,12 +54,13 @@ fn handle(catalog: &Catalog, request: &ListOffsetsRequest, context: &Context) ->
         for partition in &topic.partitions {
             *times.entry(partition.partition_index).or_default() += 1;
         }
-        let partitions = topic.partitions.iter().map(|asked| {
-            let found = match times.get(&asked.partition_index) {
-                Some(1) => find(catalog, &topic.name, asked, request.isolation_level.into(), context.version),
+        let partitions = topic.partitions.iter().filter_map(|asked| {
+            // Named more than once: refused, once.
+            let found = match times.remove(&asked.partition_index)? {
+                1 => find(catalog, &topic.name, asked, request.isolation_level.into(), context.version),
                 _ => Err(RequestError::InvalidRequest("partition named more than once".into())),
             };
-            answer(asked.partition_index, found, context.version)
+            Some(answer(asked.partition_index, found, context.version))
         });
         ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
     });

@@ -22,14 +22,15 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 use uuid::Uuid;
 
 const TOPIC: Kind = Kind::Struct(&[field(UUID).since(10), field(Kind::NullableString)]);
 const LAYOUT: Layout = Layout::new(
     9,
     &[
-        field(Kind::NullableArray(&TOPIC)),
+        field(Kind::Array(&TOPIC)).until(0),
+        field(Kind::NullableArray(&TOPIC)).since(1),
         field(BOOLEAN).since(4),
         field(BOOLEAN).since(8).until(10),
         field(BOOLEAN).since(8),
@@ -70,7 +71,7 @@ async fn handle(
     let mut topics = Vec::new();
     match request.topics {
         Some(asked) if version > 0 || !asked.is_empty() => {
-            for topic in asked {
+            for topic in once_each(asked) {
                 topics.push(describe.asked(catalog, topic, may_create).await);
             }
         }
@@ -161,6 +162,12 @@ async fn find_or_create(catalog: &Arc<Catalog>, name: &str, may_create: bool) ->
 
 fn refused(name: Option<TopicName>, id: Uuid, code: i16) -> MetadataResponseTopic {
     MetadataResponseTopic::default().with_error_code(code).with_name(name).with_topic_id(id)
+}
+
+/// A topic that is asked for twice is answered once, as in Kafka.
+fn once_each(asked: Vec<MetadataRequestTopic>) -> impl Iterator<Item = MetadataRequestTopic> {
+    let mut seen = HashSet::new();
+    asked.into_iter().filter(move |topic| seen.insert((topic.name.clone(), topic.topic_id)))
 }
 
 fn is_by_id(asked: &MetadataRequestTopic) -> bool {

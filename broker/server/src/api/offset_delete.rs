@@ -40,6 +40,9 @@ pub const API: Api = Api {
 };
 
 async fn handle(groups: &Groups, catalog: &Catalog, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
+    if request.group_id.is_empty() {
+        return OffsetDeleteResponse::default().with_error_code(ResponseError::InvalidGroupId.code());
+    }
     let hosted = |topic: &str, index: i32| catalog.partition(topic, index).is_ok();
     let pairs = |topic: &OffsetDeleteRequestTopic| {
         let name = shared(&topic.name);

@@ -47,7 +47,7 @@ impl Catalog {
         if validate_only {
             let partition = |index| Arc::new(Partition::new(name.clone(), index, None));
             let partitions = (0..partitions).map(partition).collect();
-            return Ok(Arc::new(Topic { name, id: Uuid::nil(), partitions, settings }));
+            return Ok(Arc::new(Topic { name, id, partitions, settings }));
         }
         let log = writer.log.as_mut().ok_or_else(stopping)?;
         let hosted = self.open_partitions(&name, id, 0..partitions, &settings)?;

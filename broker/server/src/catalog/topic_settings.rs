@@ -266,7 +266,8 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
     let defaults = LogConfig::default();
     let size = |name: &str, default: u32| u32::try_from(long(name, default.into())).unwrap_or(default);
     let policies = |wanted: &str| list(&text("cleanup.policy")).any(|policy| policy == wanted);
-    let expiration = broker.get("producer.id.expiration.ms").and_then(|value| value.trim().parse().ok());
+    let number = |name: &str| broker.get(name).and_then(|value| value.trim().parse::<i64>().ok());
+    let (expiration, interval) = (number("producer.id.expiration.ms"), number("log.retention.check.interval.ms"));
     LogConfig {
         segment_bytes: size("segment.bytes", defaults.segment_bytes),
         segment_ms: long("segment.ms", defaults.segment_ms),
@@ -278,6 +279,7 @@ pub fn log_config(own: &Settings, broker: &Settings) -> LogConfig {
         compacted: policies("compact"),
         delete: policies("delete"),
         retention_ms: long("retention.ms", defaults.retention_ms),
+        retention_check_interval_ms: interval.unwrap_or(defaults.retention_check_interval_ms),
         retention_bytes: long("retention.bytes", defaults.retention_bytes),
         file_delete_delay_ms: long("file.delete.delay.ms", defaults.file_delete_delay_ms),
         min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5),

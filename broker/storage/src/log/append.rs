@@ -151,6 +151,7 @@ impl Log {
     /// The batches are in the file: now they are part of the log.
     fn take_in(&mut self, placed: &[Placed<'_>], now_ms: i64) -> Appended {
         let base_offset = self.log_end_offset;
+        self.active.note_appended(now_ms);
         self.unsynced_since_ms.get_or_insert(now_ms);
         let behind = self.behind.get_or_insert(BehindCheckpoint { bytes: 0, since_ms: now_ms });
         behind.bytes += placed.iter().map(|batch| bytes(batch.header.size())).sum::<u64>();

@@ -52,6 +52,9 @@ pub struct LogConfig {
     pub delete: bool,
     /// How old the youngest record of a segment may grow before the segment goes; -1: no limit.
     pub retention_ms: i64,
+    /// `log.retention.check.interval.ms`: records that had expired when they came (a replay, a test with times of its own) stay so long
+    /// after the last append to their segment, as Kafka's timer lets them; never longer than `retention_ms`.
+    pub retention_check_interval_ms: i64,
     /// How large the log may grow before its oldest segments go; -1: no limit.
     pub retention_bytes: i64,
     /// `file.delete.delay.ms`: how long the files of what was removed stay, under another name.
@@ -98,6 +101,7 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             delete: true,
             retention_ms: 7 * 24 * 3_600_000,
+            retention_check_interval_ms: 300_000,
             retention_bytes: -1,
             file_delete_delay_ms: 60_000,
             max_message_bytes: 1_048_588,

@@ -168,6 +168,7 @@ impl Log {
             cleaning: CleaningState::new(found.first_dirty_offset),
             offline: None,
         };
+        log.active.note_appended(now_ms);
         if log.config.durability == Durability::Fsync {
             log.flush()?;
         }

@@ -86,13 +86,19 @@ impl Log {
             return Ok((going, i64::MAX));
         }
         for segment in self.segments().skip(going).take_while(|segment| segment.size() > 0) {
-            let expires_ms = segment.largest_timestamp()?.saturating_add(retention_ms);
+            let expires_ms = segment.largest_timestamp()?.saturating_add(retention_ms).max(self.stays_until(segment));
             if expires_ms >= now_ms {
                 return Ok((going, expires_ms.saturating_add(1)));
             }
             going += 1;
         }
         Ok((going, i64::MAX))
+    }
+
+    /// Up to which millisecond a segment stays however old its records say they are.
+    fn stays_until(&self, segment: &Segment) -> i64 {
+        let stays_ms = self.config.retention_ms.min(self.config.retention_check_interval_ms);
+        segment.appended_ms().saturating_add(stays_ms) - 1
     }
 
     /// Begins a new segment, so that the one that is active now can go.

@@ -40,6 +40,11 @@ fn hourly(dir: &Path, config: LogConfig, segments: i64) -> Log {
     log
 }
 
+/// Age counts by the records' times alone.
+fn at_once() -> LogConfig {
+    LogConfig { retention_check_interval_ms: 0, ..LogConfig::default() }
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -50,7 +55,7 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn segments_go_by_age() {
     let dir = temporary_dir();
-    let config = LogConfig { retention_ms: 3 * HOUR_MS, ..LogConfig::default() };
+    let config = LogConfig { retention_ms: 3 * HOUR_MS, ..at_once() };
     let mut log = hourly(dir.path(), config, 6);
     // The youngest record of the third is exactly three hours old: that is not too old.
     assert_eq!(retain(&mut log, NOW_MS).unwrap(), NOW_MS + 1);
@@ -61,9 +66,20 @@ fn segments_go_by_age() {
 }
 
 #[test]
+fn records_that_had_expired_when_they_came_stay_a_while() {
+    let dir = temporary_dir();
+    let config = LogConfig { retention_ms: HOUR_MS, retention_check_interval_ms: 1000, ..at_once() };
+    let mut log = hourly(dir.path(), config, 6);
+    assert_eq!(retain(&mut log, NOW_MS + 999).unwrap(), NOW_MS + 1000);
+    assert_eq!(log.log_start_offset(), 0);
+    retain(&mut log, NOW_MS + 1000).unwrap();
+    assert_eq!(log.log_start_offset(), 12);
+}
+
+#[test]
 fn the_active_segment_goes_too_when_all_of_it_is_old() {
     let dir = temporary_dir();
-    let mut log = hourly(dir.path(), LogConfig { retention_ms: HOUR_MS, ..LogConfig::default() }, 3);
+    let mut log = hourly(dir.path(), LogConfig { retention_ms: HOUR_MS, ..at_once() }, 3);
     assert_eq!(retain(&mut log, NOW_MS + 9 * HOUR_MS).unwrap(), i64::MAX);
     assert_eq!((log.log_start_offset(), log.log_end_offset(), log.size_bytes()), (6, 6, 0));
     assert!(log.sealed.is_empty());
@@ -77,7 +93,7 @@ fn the_active_segment_goes_too_when_all_of_it_is_old() {
 #[test]
 fn segments_go_by_size_but_never_below_the_limit() {
     let dir = temporary_dir();
-    let mut log = hourly(dir.path(), LogConfig { retention_ms: -1, ..LogConfig::default() }, 5);
+    let mut log = hourly(dir.path(), LogConfig { retention_ms: -1, ..at_once() }, 5);
     let one = log.active.size();
     for (limit, left) in [
         (-1, 5),
@@ -98,8 +114,7 @@ fn segments_go_by_size_but_never_below_the_limit() {
 #[test]
 fn compacted_logs_lose_only_what_is_below_their_start() {
     let dir = temporary_dir();
-    let config =
-        LogConfig { delete: false, compacted: true, retention_ms: 1, retention_bytes: 1, ..LogConfig::default() };
+    let config = LogConfig { delete: false, compacted: true, retention_ms: 1, retention_bytes: 1, ..at_once() };
     let mut log = hourly(dir.path(), config, 4);
     assert_eq!(retain(&mut log, NOW_MS).unwrap(), i64::MAX);
     assert_eq!(log.log_start_offset(), 0);
@@ -111,7 +126,7 @@ fn compacted_logs_lose_only_what_is_below_their_start() {
 #[test]
 fn nothing_above_the_high_watermark_goes() {
     let dir = temporary_dir();
-    let mut log = hourly(dir.path(), LogConfig { retention_ms: 0, ..LogConfig::default() }, 4);
+    let mut log = hourly(dir.path(), LogConfig { retention_ms: 0, ..at_once() }, 4);
     assert_eq!(log.retention(8, NOW_MS).unwrap(), Retention::Roll);
     assert_eq!(log.retention(5, NOW_MS).unwrap(), Retention::Checkpoint);
     log.checkpoint().unwrap();
@@ -122,7 +137,7 @@ fn nothing_above_the_high_watermark_goes() {
 #[test]
 fn records_without_a_timestamp_age_by_their_file() {
     let dir = temporary_dir();
-    let (mut log, _) = open(dir.path(), LogConfig { retention_ms: HOUR_MS, ..LogConfig::default() });
+    let (mut log, _) = open(dir.path(), LogConfig { retention_ms: HOUR_MS, ..at_once() });
     append(&mut log, &batch(Compression::None, &[-1, -1]));
     let written_ms = RealFileSystem.modified_ms(&log.active.file().unwrap()).unwrap();
     assert_eq!(log.retention(2, written_ms).unwrap(), Retention::Nothing { next_ms: written_ms + HOUR_MS + 1 });
@@ -188,7 +203,7 @@ fn a_log_that_lost_all_up_to_its_start_begins_anew_there() {
 #[test]
 fn jitter_rolls_earlier() {
     let dir = temporary_dir();
-    let config = LogConfig { segment_ms: 1000, segment_jitter_ms: 400, ..LogConfig::default() };
+    let config = LogConfig { segment_ms: 1000, segment_jitter_ms: 400, ..at_once() };
     let (mut log, _) = open(dir.path(), config);
     log.roll_jitter = 399;
     for at in [0, 601, 602] {
@@ -201,7 +216,7 @@ fn jitter_rolls_earlier() {
 #[test]
 fn a_full_index_rolls() {
     let dir = temporary_dir();
-    let config = LogConfig { segment_index_bytes: 36, index_interval_bytes: 0, ..LogConfig::default() };
+    let config = LogConfig { segment_index_bytes: 36, index_interval_bytes: 0, ..at_once() };
     let (mut log, _) = open(dir.path(), config);
     for at in 0..20 {
         append(&mut log, &batch(Compression::None, &[NOW_MS + at]));
@@ -311,7 +326,7 @@ proptest! {
         retention_bytes in -1..2500i64,
     ) {
         let dir = temporary_dir();
-        let config = LogConfig { retention_ms: -1, timestamp_before_max_ms: i64::MAX, ..LogConfig::default() };
+        let config = LogConfig { retention_ms: -1, timestamp_before_max_ms: i64::MAX, ..at_once() };
         let (mut log, _) = open(dir.path(), config.clone());
         let mut ends = vec![0];
         for (records, age) in &batches {

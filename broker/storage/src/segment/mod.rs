@@ -53,6 +53,7 @@ pub(crate) struct Segment {
     indexes: Mutex<Option<Indexes>>,
     /// Highest timestamp of the first batch, by which `segment.ms` counts; -1 while unknown.
     first_timestamp: i64,
+    appended_ms: i64,
     /// None: no transaction was aborted here.
     aborted: Option<Box<TransactionIndex>>,
 }
@@ -99,6 +100,7 @@ impl Segment {
             log: CachedFile::default(),
             indexes: Mutex::new(None),
             first_timestamp: -1,
+            appended_ms: 0,
             aborted: None,
         }
     }
@@ -150,6 +152,15 @@ impl Segment {
         last_offset - base_offset <= i64::from(i32::MAX)
             && entries.0 < most / OffsetIndex::ENTRY_BYTES
             && entries.1 + 1 < most / TimeIndex::ENTRY_BYTES
+    }
+
+    pub fn note_appended(&mut self, now_ms: i64) {
+        self.appended_ms = now_ms;
+    }
+
+    /// By the broker's clock; 0: not since the log was opened.
+    pub fn appended_ms(&self) -> i64 {
+        self.appended_ms
     }
 
     /// Highest timestamp of the first batch; None in an empty segment.

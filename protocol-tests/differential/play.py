@@ -1,0 +1,230 @@
+"""Plays scripted sessions against one broker and keeps what came back. Judges nothing; `compare.py` does.
+
+A script names the API under test; each of its sessions is played once per version of that API. A step is `{Api: body}`, in the version under
+test if it is that API, else in the newest one that both brokers speak. Beside the body a step may carry: `version`, `versions` (the step is left out
+of sessions of other versions), `save` (names for values of the answer: `{id: topics.0.topicId}`), `until` (asked again until these values
+are there), `on` (the name of a connection other than the first), `cut` (bytes taken off the end), `raw` (hex instead of a body).
+In texts `$topic`, `$group` and `$client` are names of the session's own, `$saved` what was saved. `records: {values: [...]}` becomes a batch.
+"""
+import itertools
+import re
+import socket
+import string
+import struct
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from differential.schema import Versions
+from suite import wire
+
+ANSWER_S = 15
+UNTIL_S = 20
+UNTIL_PAUSE_S = 0.05
+BATCH_TIME_MS = 1_700_000_000_000
+BATCH_OPTIONS = {"values", "producerId", "producerEpoch", "baseSequence", "timestamp", "patch", "times"}
+# What Kafka answers before it has taken effect (a client meets the topic that "does not exist"): awaited at the broker that needs it.
+CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs", "DeleteRecords"}
+BARRIER_TOPIC = "barrier"
+STEP_OPTIONS = {"version", "versions", "save", "until", "on", "cut", "raw"}
+# Bodies that no version of any API can mean: the answer must be the same end of the connection.
+MALFORMED = {
+    "cut in half": lambda body: body[:len(body) // 2] if len(body) > 1 else None,
+    "without its last byte": lambda body: body[:-1] if body else None,
+    "lengths of 2 GiB": lambda body: b"\x7f\xff\xff\xff" * 4,
+    "endless varints": lambda body: b"\xff" * 24,
+}
+
+
+@dataclass
+class Step:
+    label: str
+    answer: object  # a dict, or the word that says how the connection ended
+
+
+@dataclass
+class Session:
+    """What to play; `steps` as in the script."""
+    script: str
+    name: str
+    under: str
+    steps: list
+    versions: Versions = field(default_factory=lambda: Versions("0+"))
+
+    def key(self, version):
+        return re.sub(r"[^A-Za-z0-9]+", "-", f"{self.script} {self.name} v{version}").strip("-")
+
+
+def read_script(path):
+    raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    before = raw.get("before", [])
+    return [Session(Path(path).stem, one["name"], raw["under"], before + one["steps"], Versions(str(one.get("versions", "0+"))))
+            for one in raw["sessions"]]
+
+
+class Connection:
+    def __init__(self, bootstrap):
+        host, port = bootstrap.rsplit(":", 1)
+        self._socket = socket.create_connection((host, int(port)), ANSWER_S)
+        self._socket.settimeout(ANSWER_S)
+        self._number = 0
+
+    def ask(self, api, version, body):
+        """The decoded answer, or `closed` or `no answer`."""
+        self._number += 1
+        try:
+            self._socket.sendall(api.frame(version, self._number, body))
+            answer = self._read(struct.unpack(">i", self._read(4))[0])
+        except TimeoutError:
+            return "no answer"
+        except (ConnectionError, EOFError):
+            return "closed"
+        try:
+            return api.answer(version, answer)
+        except (ValueError, struct.error, UnicodeDecodeError) as error:
+            return f"undecodable: {error}"
+
+    def _read(self, size):
+        data = b""
+        while len(data) < size:
+            part = self._socket.recv(size - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+    def close(self):
+        self._socket.close()
+
+
+class Player:
+    """One broker, and the versions in which it is to be asked."""
+
+    def __init__(self, bootstrap, apis, newest, effects_later=False):
+        """`effects_later`: an answer to a change comes before its effect."""
+        self.bootstrap, self.apis, self.newest = bootstrap, apis, newest
+        self._effects_later, self._barriers = effects_later, itertools.count(1000)
+
+    def advertised(self):
+        """{name: (lowest, highest)} of what it says that it speaks."""
+        api = self.apis["ApiVersions"]
+        connection = Connection(self.bootstrap)
+        rows = connection.ask(api, 3, api.request.encode({"clientSoftwareName": "differential", "clientSoftwareVersion": "1"}, 3))
+        connection.close()
+        names = {api.key: name for name, api in self.apis.items()}
+        return {names[row["apiKey"]]: (row["minVersion"], row["maxVersion"]) for row in rows["apiKeys"]}
+
+    def play(self, session, version):
+        known = {"topic": session.key(version), "group": f"g-{session.key(version)}", "client": "differential"}
+        connections, steps = {}, []
+        try:
+            for number, step in enumerate(session.steps):
+                if version in Versions(str(step.get("versions", "0+"))):
+                    steps.append(self._step(session, version, number, step, known, connections))
+        finally:
+            for connection in connections.values():
+                connection.close()
+        return steps
+
+    def body(self, session, version):
+        """The encoded body of the first step under test, to be malformed."""
+        known = {"topic": session.key(version), "group": f"g-{session.key(version)}", "client": "differential"}
+        for step in session.steps:
+            if session.under in step and not self._unknown(step[session.under], known):
+                return self.apis[session.under].request.encode(self._fill(step[session.under] or {}, known), version)
+        return b""
+
+    def ask_malformed(self, name, version, body):
+        connection = Connection(self.bootstrap)
+        answer = connection.ask(self.apis[name], version, body)
+        connection.close()
+        return answer
+
+    def _step(self, session, version, number, step, known, connections):
+        name = next(key for key in step if key not in STEP_OPTIONS)
+        api = self.apis[name]
+        at = step.get("version", version if name == session.under else self.newest[name])
+        body = bytes.fromhex(step["raw"]) if "raw" in step else api.request.encode(self._fill(step[name] or {}, known), at)
+        body = body[:len(body) - step.get("cut", 0)]
+        place = step.get("on", "first")
+        deadline = time.monotonic() + UNTIL_S
+        while True:
+            connection = connections.get(place) or connections.setdefault(place, Connection(self.bootstrap))
+            answer = connection.ask(api, at, body)
+            if not isinstance(answer, dict):
+                connections.pop(place).close()
+            wanted = step.get("until", {})
+            if all(value_at(answer, path) == value for path, value in wanted.items()) or time.monotonic() > deadline:
+                break
+            time.sleep(UNTIL_PAUSE_S)
+        if self._effects_later and name in CHANGES:
+            self._await_effects()
+        for saved, path in step.get("save", {}).items():
+            known[saved] = value_at(answer, path)
+        return Step(f"{number + 1}. {name} v{at}", answer)
+
+    def make_barrier(self):
+        """The topic whose setting shows how far the broker has come: changes take effect in their order."""
+        connection = Connection(self.bootstrap)
+        self._ask(connection, "CreateTopics", {"topics": [{"name": BARRIER_TOPIC, "numPartitions": 1, "replicationFactor": 1}]})
+        connection.close()
+
+    def _await_effects(self):
+        value, connection = str(next(self._barriers)), Connection(self.bootstrap)
+        resource, setting = {"resourceType": 2, "resourceName": BARRIER_TOPIC}, "delete.retention.ms"
+        self._ask(connection, "IncrementalAlterConfigs", {"resources": [
+            {**resource, "configs": [{"name": setting, "configOperation": 0, "value": value}]}]})
+        deadline = time.monotonic() + UNTIL_S
+        while True:
+            answer = self._ask(connection, "DescribeConfigs", {"resources": [{**resource, "configurationKeys": [setting]}]})
+            if value_at(answer, "results.0.configs.0.value") == value:
+                break
+            assert time.monotonic() < deadline, f"no effect of a change within {UNTIL_S} s: {answer}"
+        connection.close()
+
+    def _ask(self, connection, name, values):
+        api, version = self.apis[name], self.newest[name]
+        return connection.ask(api, version, api.request.encode(values, version))
+
+    def _unknown(self, value, known):
+        """Whether it needs what only an earlier answer can tell."""
+        texts = re.findall(r"\$\{?(\w+)", str(value))
+        return any(text not in known for text in texts)
+
+    def _fill(self, value, known):
+        if isinstance(value, dict):
+            if "values" in value and set(value) <= BATCH_OPTIONS:
+                return batch(self._fill_all(value, known))
+            return self._fill_all(value, known)
+        if isinstance(value, list):
+            return [self._fill(item, known) for item in value]
+        if not isinstance(value, str) or "$" not in value:
+            return value
+        if value[1:] in known:
+            return known[value[1:]]
+        return string.Template(value).safe_substitute(known)
+
+    def _fill_all(self, values, known):
+        return {name: self._fill(value, known) for name, value in values.items()}
+
+
+def batch(options):
+    """One record batch; `patch: {offset: hex}` then overwrites bytes, for batches that lie."""
+    values = [value.encode() for value in options["values"]]
+    data = bytearray(wire.batch(options.get("producerId", -1), options.get("producerEpoch", -1), options.get("baseSequence", -1), values,
+                                options.get("timestamp", BATCH_TIME_MS)))
+    for offset, content in options.get("patch", {}).items():
+        content = bytes.fromhex(str(content))
+        data[offset:offset + len(content)] = content
+    return bytes(data) * options.get("times", 1)
+
+
+def value_at(answer, path):
+    """The value at `topics.0.topicId`; None where there is none."""
+    for part in path.split("."):
+        try:
+            answer = answer[int(part)] if isinstance(answer, list) else answer[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return answer
