@@ -4,7 +4,8 @@ A script names the API under test; each of its sessions is played once per versi
 test if it is that API, else in the newest one that both brokers speak. Beside the body a step may carry: `version`, `versions` (the step is left out
 of sessions of other versions), `save` (names for values of the answer: `{id: topics.0.topicId}`), `until` (asked again until these values
 are there), `on` (the name of a connection other than the first), `cut` (bytes taken off the end), `raw` (hex instead of a body).
-In texts `$topic`, `$group` and `$client` are names of the session's own, `$saved` what was saved. `records: {values: [...]}` becomes a batch.
+In texts `$topic`, `$group` and `$client` are names of the session's own, `$now`, `$later` (a second later), `$after_now` and `$after_later`
+times, `$saved` what was saved. `records: {values: [...]}` becomes a batch.
 """
 import itertools
 import re
@@ -22,7 +23,8 @@ from suite import wire
 ANSWER_S = 15
 UNTIL_S = 20
 UNTIL_PAUSE_S = 0.05
-BATCH_TIME_MS = 1_700_000_000_000
+# When the records were made: the same for both brokers, and of today, so that neither takes them for expired.
+NOW_MS = time.time_ns() // 1_000_000
 BATCH_OPTIONS = {"values", "producerId", "producerEpoch", "baseSequence", "timestamp", "patch", "times"}
 # What Kafka answers before it has taken effect (a client meets the topic that "does not exist"): awaited at the broker that needs it.
 CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs", "DeleteRecords"}
@@ -116,7 +118,7 @@ class Player:
         return {names[row["apiKey"]]: (row["minVersion"], row["maxVersion"]) for row in rows["apiKeys"]}
 
     def play(self, session, version):
-        known = {"topic": session.key(version), "group": f"g-{session.key(version)}", "client": "differential"}
+        known = names(session, version)
         connections, steps = {}, []
         try:
             for number, step in enumerate(session.steps):
@@ -129,7 +131,7 @@ class Player:
 
     def body(self, session, version):
         """The encoded body of the first step under test, to be malformed."""
-        known = {"topic": session.key(version), "group": f"g-{session.key(version)}", "client": "differential"}
+        known = names(session, version)
         for step in session.steps:
             if session.under in step and not self._unknown(step[session.under], known):
                 return self.apis[session.under].request.encode(self._fill(step[session.under] or {}, known), version)
@@ -209,11 +211,18 @@ class Player:
         return {name: self._fill(value, known) for name, value in values.items()}
 
 
+def names(session, version):
+    """What a session's texts may name from the start."""
+    key, later = session.key(version), NOW_MS + 1000
+    return {"topic": key, "group": f"g-{key}", "client": "differential",
+            "now": NOW_MS, "after_now": NOW_MS + 1, "later": later, "after_later": later + 1}
+
+
 def batch(options):
     """One record batch; `patch: {offset: hex}` then overwrites bytes, for batches that lie."""
     values = [value.encode() for value in options["values"]]
     data = bytearray(wire.batch(options.get("producerId", -1), options.get("producerEpoch", -1), options.get("baseSequence", -1), values,
-                                options.get("timestamp", BATCH_TIME_MS)))
+                                options.get("timestamp", NOW_MS)))
     for offset, content in options.get("patch", {}).items():
         content = bytes.fromhex(str(content))
         data[offset:offset + len(content)] = content

@@ -32,6 +32,10 @@ pub const API: Api = Api {
 };
 
 fn handle(catalog: &Catalog, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+    let half_named = (request.producer_id.0 < 0) != (request.producer_epoch < 0);
+    if request.transactional_id.as_ref().is_some_and(|id| id.is_empty()) || half_named {
+        return refused(ResponseError::InvalidRequest.code());
+    }
     if request.transactional_id.is_some() {
         return refused(ResponseError::TransactionalIdAuthorizationFailed.code());
     }
