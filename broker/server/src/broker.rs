@@ -2,7 +2,7 @@
 
 use crate::{
     LocalClient,
-    api::ApiMetrics,
+    api::{ApiMetrics, FetchSessions},
     catalog::{Catalog, OpenError},
     clock::Clock,
     cluster::{Cluster, Endpoint},
@@ -84,7 +84,10 @@ impl Broker {
         let shutdown = CancellationToken::new();
         let cleaner = config.cleaner_settings()?;
         let groups = Groups::new(catalog.clone(), clock.clone(), config.group_settings()?, shutdown.clone());
-        let services = Arc::new(Services { config, clock, cluster: Arc::new(cluster), catalog, groups, shutdown });
+        let fetch_sessions = FetchSessions::new(config.fetch_session_slots()?);
+        let services =
+            Services { config, clock, cluster: Arc::new(cluster), catalog, fetch_sessions, groups, shutdown };
+        let services = Arc::new(services);
         let tasks = TaskTracker::new();
         services.groups.start(&tasks);
         let maintenance = Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone(), cleaner));

@@ -80,7 +80,9 @@ pub enum ConfigError {
 }
 
 /// Settings of Kafka that other parts of this broker read from [`BrokerConfig::settings`].
-const OTHER_SETTINGS: &[&str] = &["producer.id.expiration.ms", "log.retention.check.interval.ms"];
+const OTHER_SETTINGS: &[&str] = &["producer.id.expiration.ms", "log.retention.check.interval.ms", FETCH_SESSION_SLOTS];
+const FETCH_SESSION_SLOTS: &str = "max.incremental.fetch.session.cache.slots";
+const DEFAULT_FETCH_SESSION_SLOTS: usize = 1000;
 
 /// Timers of Kafka's log manager: accepted and without effect. What is due is done within seconds here.
 const TIMERS: &[&str] = &[
@@ -93,6 +95,16 @@ impl BrokerConfig {
     /// Broker-wide; also that of the metadata log.
     pub fn durability(&self) -> Durability {
         log_config(&Settings::new(), &self.settings).durability
+    }
+
+    /// `max.incremental.fetch.session.cache.slots` (KIP-227).
+    pub fn fetch_session_slots(&self) -> Result<usize, ConfigError> {
+        let Some(value) = self.settings.get(FETCH_SESSION_SLOTS) else { return Ok(DEFAULT_FETCH_SESSION_SLOTS) };
+        let complaint = || format!("{value} is not a number of sessions");
+        value
+            .trim()
+            .parse()
+            .map_err(|_| ConfigError::Illegal { name: FETCH_SESSION_SLOTS.into(), complaint: complaint() })
     }
 
     /// Refuses what no part of the broker would understand.
@@ -112,6 +124,7 @@ impl BrokerConfig {
             return illegal("log.max.open.files", "must be at least 1");
         }
         self.group_settings()?;
+        self.fetch_session_slots()?;
         self.cleaner_settings()?;
         self.settings.iter().try_for_each(|(name, value)| check_other(name, value))
     }

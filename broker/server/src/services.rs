@@ -1,6 +1,8 @@
 //! What handlers are made of: each API file takes from here only what its API needs.
 
-use crate::{catalog::Catalog, clock::Clock, cluster::Cluster, config::BrokerConfig, groups::Groups};
+use crate::{
+    api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, config::BrokerConfig, groups::Groups,
+};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +14,8 @@ pub struct Services {
     pub cluster: Arc<Cluster>,
     /// Topics, their partitions and settings, and producer ids.
     pub catalog: Arc<Catalog>,
+    /// What consumers asked for before (KIP-227).
+    pub fetch_sessions: FetchSessions,
     /// Consumer groups and their offsets.
     pub groups: Arc<Groups>,
     /// Cancelled when the broker stops: long polls answer what they have.

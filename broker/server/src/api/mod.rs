@@ -37,6 +37,8 @@ mod produce;
 mod record_errors;
 mod sync_group;
 
+pub use fetch::FetchSessions;
+
 use crate::{
     network::{
         connection::Shared,

@@ -1,6 +1,6 @@
 //! The fetch response by hand, so that records are spliced in as runs of their files.
 
-use super::{AskedTopic, Read};
+use super::{AskedTopic, NO_SESSION, Read};
 use crate::{
     api::{Answer, Context},
     network::response::{EncodeError, FrameBuilder, Response},
@@ -20,13 +20,13 @@ const PARTITION_SIZE_HINT: usize = 56;
 const DIVERGING_EPOCH_BYTES: u8 = 4 + 8 + 1;
 
 /// The answer to a fetch, partitions in request order.
-pub fn answer(context: &Context, topics: &[AskedTopic], reads: Vec<Read>) -> Answer {
-    context.seal(encode(context, topics, reads))
+pub fn answer(context: &Context, session_id: i32, topics: &[AskedTopic], reads: Vec<Read>) -> Answer {
+    context.seal(encode(context, session_id, topics, reads))
 }
 
 /// The answer that refuses the whole request.
 pub fn refused(context: &Context, error: ResponseError) -> Answer {
-    let encoded = Encoder::start(context, error.code(), 0).and_then(|mut encoder| {
+    let encoded = Encoder::start(context, error.code(), NO_SESSION, 0).and_then(|mut encoder| {
         encoder.put_count(0);
         encoder.put_no_tags();
         encoder.frame.seal()
@@ -34,8 +34,13 @@ pub fn refused(context: &Context, error: ResponseError) -> Answer {
     context.seal(encoded)
 }
 
-fn encode(context: &Context, topics: &[AskedTopic], reads: Vec<Read>) -> Result<Response, EncodeError> {
-    let mut encoder = Encoder::start(context, 0, reads.len() * PARTITION_SIZE_HINT)?;
+fn encode(
+    context: &Context,
+    session_id: i32,
+    topics: &[AskedTopic],
+    reads: Vec<Read>,
+) -> Result<Response, EncodeError> {
+    let mut encoder = Encoder::start(context, 0, session_id, reads.len() * PARTITION_SIZE_HINT)?;
     let mut reads = reads.into_iter();
     encoder.put_count(topics.len());
     for topic in topics {
@@ -56,7 +61,7 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn start(context: &Context, error_code: i16, size_hint: usize) -> Result<Self, EncodeError> {
+    fn start(context: &Context, error_code: i16, session_id: i32, size_hint: usize) -> Result<Self, EncodeError> {
         let version = context.version;
         let header_version = i16::from(version >= FLEXIBLE_SINCE);
         let frame = FrameBuilder::start(header_version, context.correlation_id, size_hint.saturating_add(64))?;
@@ -64,7 +69,7 @@ impl Encoder {
         encoder.frame.bytes.put_i32(0); // throttle time
         if version >= 7 {
             encoder.frame.bytes.put_i16(error_code);
-            encoder.frame.bytes.put_i32(0); // session id: none
+            encoder.frame.bytes.put_i32(session_id);
         }
         Ok(encoder)
     }
