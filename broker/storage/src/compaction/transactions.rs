@@ -12,23 +12,14 @@ const MAX_CONTROL_BYTES: usize = 1024;
 const ABORT: i16 = 0;
 const COMMIT: i16 = 1;
 
-/// An aborted transaction that the walk is inside of.
-#[derive(Debug)]
-struct Ongoing {
-    transaction: AbortedTransaction,
-    /// A batch of it has been seen.
-    has_data: bool,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
     /// Not reached yet, by first offset; more than one may begin with the same batch only by mistake.
     coming: BTreeMap<(i64, i64), AbortedTransaction>,
-    aborted: HashMap<i64, Ongoing>,
+    /// Producers of the aborted transactions that the walk is inside of, and whether a batch of theirs has been seen.
+    aborted: HashMap<i64, bool>,
     /// Producers with data of a transaction that is not aborted.
     committed: HashSet<i64>,
-    /// Aborted transactions whose markers stay: for the index of the segment that is being written.
-    kept: Vec<AbortedTransaction>,
 }
 
 impl Transactions {
@@ -49,7 +40,7 @@ impl Transactions {
             return Ok(false);
         }
         match self.aborted.get_mut(&header.producer_id) {
-            Some(ongoing) => ongoing.has_data = true,
+            Some(has_data) => *has_data = true,
             None => {
                 self.committed.insert(header.producer_id);
             }
@@ -57,17 +48,10 @@ impl Transactions {
         Ok(self.aborted.contains_key(&header.producer_id))
     }
 
-    /// Aborted transactions whose markers were kept since the last call.
-    #[allow(dead_code)] // for the transaction index
-    pub fn take_kept(&mut self) -> Vec<AbortedTransaction> {
-        std::mem::take(&mut self.kept)
-    }
-
     fn reach(&mut self, offset: i64) {
         while let Some(entry) = self.coming.first_entry().filter(|entry| entry.get().first_offset <= offset) {
             let transaction = entry.remove();
-            let ongoing = Ongoing { transaction, has_data: false };
-            self.aborted.entry(transaction.producer_id).or_insert(ongoing);
+            self.aborted.entry(transaction.producer_id).or_insert(false);
         }
     }
 
@@ -75,13 +59,7 @@ impl Transactions {
         match kind {
             // Emptied by an earlier cleaning.
             None => true,
-            Some(ABORT) => match self.aborted.remove(&header.producer_id) {
-                Some(ongoing) if ongoing.has_data => {
-                    self.kept.push(ongoing.transaction);
-                    false
-                }
-                _ => true,
-            },
+            Some(ABORT) => self.aborted.remove(&header.producer_id) != Some(true),
             Some(COMMIT) => !self.committed.remove(&header.producer_id),
             Some(_) => false,
         }
