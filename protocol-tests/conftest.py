@@ -15,6 +15,8 @@ from suite.targets import Kafka, Tifo
 
 HERE = Path(__file__).parent
 TIFO_ONLY = ("pipeline", "durability")  # folders of what only Tifo has
+# As short as the oracle's: both let records that come expired stay so long.
+TIFO_TIMERS = {"TIFO_KAFKA__LOG_RETENTION_CHECK_INTERVAL_MS": "500"}
 MATRIX = Matrix()
 
 
@@ -81,7 +83,7 @@ def binary(request):
 @pytest.fixture(scope="session")
 def tifo(binary, places):
     """One ephemeral Tifo for all cases."""
-    running = Tifo(binary, log_path=places.logs / "tifo.log")
+    running = Tifo(binary, log_path=places.logs / "tifo.log", env=TIFO_TIMERS)
     yield running
     running.stop()
     assert not Path(running.data_dir).exists(), f"{running.data_dir} is left behind by an ephemeral Tifo"
