@@ -50,8 +50,11 @@ struct Parts {
 }
 
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    let mut settings = config::load(args)?.settings;
+    let config::Loaded { mut settings, left_alone, .. } = config::load(args)?;
     logging::start(settings.log_format, &settings.log)?;
+    for variable in left_alone {
+        tracing::info!("the variable {variable} is no setting of the broker and resembles none: left alone");
+    }
     // Removed when `run` returns.
     let temporary = args.ephemeral.then(tempfile::tempdir).transpose().context("a folder for temporary data")?;
     if let (Some(dir), None) = (&temporary, &args.data_dir) {

@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 const LONG_AGO_MS: i64 = 1_500_000_000_000;
 
 async fn broker(dir: &Path) -> Broker {
-    let config =
-        BrokerConfig { data_dir: dir.to_owned(), listeners: "127.0.0.1:0".to_owned(), ..BrokerConfig::default() };
+    let config = BrokerConfig::new(dir).with("listeners", "127.0.0.1:0");
     Broker::start(config, Clock::system()).await.unwrap()
 }
 

@@ -7,7 +7,7 @@ NONE_OF_THESE = {None, "", -1, "00000000-0000-0000-0000-000000000000"}
 # Places, and moments: only whether there is one is compared.
 OWN = {"host", "port", "logDir", "logAppendTimeMs", "totalBytes", "usableBytes", "timestampMs", "startTimeMs", "lastTimestamp"}
 # Wording is each broker's own; whether there is a message is not.
-WORDED = {"errorMessage"}
+WORDED = {"errorMessage", "documentation"}
 # Leader is a member id in groups and a node id in metadata.
 NODE_LEADER = {"Metadata", "DescribeTopicPartitions", "DescribeQuorum"}
 

@@ -12,7 +12,8 @@ from suite.targets import Tifo
 HERE = Path(__file__).parent
 SCRIPTS = sorted((HERE / "scripts").glob("*.yaml"))
 COMPATIBILITY = HERE.parent.parent / "docs" / "compatibility.md"
-ORACLE_NODE_ID = "1"
+# Where each broker is.
+OWN_PLACES = {"listeners", "advertised.listeners", "log.dirs"}
 SHOWN = 60
 LEAST_CASES = 1500
 LEAST_BAD = 2
@@ -64,10 +65,17 @@ def ending(answer):
     return "answered" if isinstance(answer, dict) else answer
 
 
+def container_environment(settings):
+    """As the official image reads it: `_` for a dot, `__` for `_`, `___` for `-`."""
+    def variable(name):
+        return "KAFKA_" + name.replace("_", "__").replace("-", "___").replace(".", "_").upper()
+    return {variable(name): value for name, value in settings.items() if name not in OWN_PLACES}
+
+
 @pytest.fixture(scope="session")
-def twin(binary, places):
-    """A Tifo that is set up as the oracle is."""
-    running = Tifo(binary, log_path=places.logs / "differential-tifo.log", env={"TIFO_KAFKA__NODE_ID": ORACLE_NODE_ID})
+def twin(binary, kafka, places):
+    """A Tifo that is set up as the oracle is, by the variables of Kafka's container."""
+    running = Tifo(binary, log_path=places.logs / "differential-tifo.log", env=container_environment(kafka.settings()))
     yield running
     running.stop()
 

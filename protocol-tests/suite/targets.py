@@ -95,6 +95,11 @@ class Kafka(Target):
             raise
         self.data_dir = self._run_dir / self._port / "data"
 
+    def settings(self):
+        """What it was started with, by name."""
+        lines = (self._run_dir / self._port / "server.properties").read_text(encoding="utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
     def _kill_half_started(self):
         pid_file = self._run_dir / self._port / "broker.pid"
         if pid_file.exists():

@@ -6,6 +6,7 @@ use figment::{
     value::{Dict, Map, Value},
 };
 use std::net::SocketAddr;
+use tifo_broker::BrokerConfig;
 
 use crate::cli::ServeArgs;
 
@@ -94,7 +95,10 @@ impl Provider for Environment {
         let mut settings = Dict::new();
         for (variable, text) in &self.variables {
             if let Some(levels) = self.setting(variable) {
-                let value: Value = text.parse().unwrap_or_else(|_| Value::from(text.as_str()));
+                let as_text = || Value::from(text.as_str());
+                // Kafka's settings are texts: "1e5" must not become a number and back.
+                let is_kafkas = levels.first().is_some_and(|level| level == KAFKA_TABLE);
+                let value = if is_kafkas { as_text() } else { text.parse().unwrap_or_else(|_| as_text()) };
                 insert(&mut settings, &levels, value);
             }
         }
@@ -114,6 +118,69 @@ fn insert(settings: &mut Dict, levels: &[String], value: Value) {
                 insert(inner, rest, value);
             }
         }
+    }
+}
+
+/// `KAFKA_…` variables in the form of the official container: `_` stands for a dot, `__` for `_`, `___` for `-`.
+pub struct KafkaEnvironment {
+    settings: Vec<(String, String)>,
+    /// Names of variables that are no settings and resemble none: not ours.
+    pub left_alone: Vec<String>,
+}
+
+const KAFKA_PREFIX: &str = "KAFKA_";
+/// Variables of the container that are not settings of the broker.
+const CONTAINERS_OWN: &[&str] = &[
+    "KAFKA_CLUSTER_ID",
+    "KAFKA_DEBUG",
+    "KAFKA_GC_LOG_OPTS",
+    "KAFKA_HEAP_OPTS",
+    "KAFKA_HOME",
+    "KAFKA_JMX_HOSTNAME",
+    "KAFKA_JMX_OPTS",
+    "KAFKA_JMX_PORT",
+    "KAFKA_JVM_PERFORMANCE_OPTS",
+    "KAFKA_LOG4J_LOGGERS",
+    "KAFKA_LOG4J_OPTS",
+    "KAFKA_LOG4J_ROOT_LOGLEVEL",
+    "KAFKA_OPTS",
+    "KAFKA_TOOLS_LOG4J_LOGLEVEL",
+    "KAFKA_VERSION",
+];
+/// A name that differs from a setting's by no more letters is taken for a typo.
+const TYPO_LETTERS: usize = 3;
+
+impl KafkaEnvironment {
+    pub fn new(variables: impl Iterator<Item = (String, String)>) -> Self {
+        let (mut settings, mut left_alone) = (Vec::new(), Vec::new());
+        for (variable, value) in variables {
+            let Some(name) = container_name(&variable) else { continue };
+            match BrokerConfig::nearest_setting(&name) {
+                Some((_, letters)) if letters > TYPO_LETTERS => left_alone.push(variable),
+                // A typo is kept: it is refused with all that is.
+                _ => settings.push((name, value)),
+            }
+        }
+        Self { settings, left_alone }
+    }
+}
+
+fn container_name(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix(KAFKA_PREFIX).filter(|_| !CONTAINERS_OWN.contains(&variable))?;
+    Some(name.to_lowercase().replace('_', ".").replace("...", "-").replace("..", "_"))
+}
+
+impl Provider for KafkaEnvironment {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("environment, KAFKA_…")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let mut settings = Dict::new();
+        for (name, value) in &self.settings {
+            insert(&mut settings, &[KAFKA_TABLE.to_owned(), name.clone()], Value::from(value.as_str()));
+        }
+        Ok(Profile::Default.collect(settings))
     }
 }
 

@@ -19,7 +19,7 @@ use tifo_http_gateway::{HttpConfig, StreamIngest};
 use tifo_mqtt_gateway::{MqttConfig, StreamConfig};
 
 use crate::cli::{LogFormat, Role, ServeArgs};
-use layers::{Environment, Ephemeral, Flags, KafkaNames};
+use layers::{Environment, Ephemeral, Flags, KafkaEnvironment, KafkaNames};
 
 /// Read when no `--config` names another and it exists.
 const DEFAULT_FILE: &str = "tifo.toml";
@@ -62,6 +62,8 @@ pub enum ConfigError {
 pub struct Loaded {
     pub settings: Settings,
     figment: Figment,
+    /// Variables of the environment that begin like Kafka's settings and are none.
+    pub left_alone: Vec<String>,
 }
 
 impl Default for Settings {
@@ -71,7 +73,7 @@ impl Default for Settings {
             roles: BTreeSet::from([Role::Broker, Role::Aggregator, Role::Http, Role::Mqtt]),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
-            kafka: BrokerConfig { listeners: "127.0.0.1:9092".to_owned(), ..BrokerConfig::default() },
+            kafka: BrokerConfig::default().with("listeners", "127.0.0.1:9092"),
             http: HttpConfig::default(),
             mqtt: MqttConfig::default(),
             stream: vec![Stream::emoji()],
@@ -92,14 +94,24 @@ pub fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
     if let Some(path) = settings_file(args)? {
         figment = figment.merge(KafkaNames(Toml::file_exact(&path)));
     }
+    let kafka_environment = KafkaEnvironment::new(std::env::vars());
+    let left_alone = kafka_environment.left_alone.clone();
+    figment = figment.merge(kafka_environment);
     figment = figment.merge(Environment::new(std::env::vars(), top_level_settings()));
     if args.ephemeral {
         figment = figment.merge(Ephemeral);
     }
     figment = figment.merge(Flags(args));
-    let settings: Settings = figment.extract().map_err(explain)?;
-    settings.check()?;
-    Ok(Loaded { settings, figment })
+    let mut settings: Settings = figment.extract().map_err(explain)?;
+    if let Some(log_dir) = settings.kafka.log_dir().filter(|_| is_default(&figment, "data_dir")) {
+        settings.data_dir = log_dir.to_owned();
+    }
+    settings.check(&figment)?;
+    Ok(Loaded { settings, figment, left_alone })
+}
+
+fn is_default(figment: &Figment, setting: &str) -> bool {
+    figment.find_metadata(setting).is_none_or(|metadata| print::source_of(metadata) == print::DEFAULT)
 }
 
 /// The file to read, known to be readable.
@@ -175,7 +187,7 @@ impl Settings {
     }
 
     /// What types alone cannot say.
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
         let broker = self.roles.contains(&Role::Broker);
         if !broker {
             return Err(ConfigError::Value(
@@ -184,7 +196,13 @@ impl Settings {
                     .to_owned(),
             ));
         }
-        self.kafka.check().map_err(|error| ConfigError::Value(format!("[kafka] {error}")))?;
+        self.kafka.check().map_err(|error| {
+            let source = print::source_of_kafka(figment, error.setting());
+            ConfigError::Value(format!(
+                "[kafka] {error}{}",
+                source.map_or_else(String::new, |source| format!(" ({source})"))
+            ))
+        })?;
         let mut names = BTreeSet::new();
         for stream in &self.stream {
             if !names.insert(&stream.name) {

@@ -10,7 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         config.data_dir = data_dir.into();
     }
     if let Some(listeners) = arguments.next() {
-        config.listeners = listeners;
+        config.set("listeners", listeners);
     }
     let broker = Broker::start(config, Clock::system()).await?;
     println!("{}", broker.kafka_addr());

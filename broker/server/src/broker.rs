@@ -5,16 +5,21 @@ use crate::{
     api::{ApiMetrics, FetchSessions},
     catalog::{Catalog, OpenError},
     clock::Clock,
-    cluster::{Cluster, Endpoint},
-    config::{BrokerConfig, ConfigError},
+    cluster::Cluster,
+    config::BrokerConfig,
     durability::patience::Rouser,
     groups::Groups,
     maintenance::Maintenance,
-    network::{connection::Shared, listener},
+    network::{
+        connection::Shared,
+        listener::{self, Places},
+    },
     open_files,
     services::Services,
+    settings::{ConfigError, Listener, Live},
 };
 use std::{
+    collections::HashMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -37,8 +42,6 @@ pub enum BrokerError {
         "cannot listen on {address} ({source}): stop what uses it, or choose another with --kafka (port 0 takes any free one)"
     )]
     Listen { address: String, source: std::io::Error },
-    #[error("{name} = {value} is no address: write host:port")]
-    Address { name: &'static str, value: String },
     #[error("a task of the broker ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -69,33 +72,42 @@ impl Broker {
         clock: Clock,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<Self, BrokerError> {
-        config.check()?;
-        open_files::share_out(config.log_max_open_files);
-        let advertised = config.advertised_listeners.as_deref().map(advertised).transpose()?;
-        let listener = listen(&config.listeners).await?;
-        let bound = listener.local_addr().map_err(|source| listen_error(&config.listeners, source))?;
-        let config = Arc::new(config);
+        let started_with = config.in_force()?;
+        let config_dir = config.data_dir;
+        started_with.without_effect().iter().for_each(|line| tracing::info!("{line}"));
+        open_files::share_out(started_with.log_max_open_files);
+        let opened = Opened::open(&started_with.listeners).await?;
+        let kafka_addr = opened.address;
+        let config = Arc::new(Live::new(started_with));
         let catalog = {
-            let (config, clock) = (config.clone(), clock.clone());
-            tokio::task::spawn_blocking(move || Catalog::open(config, clock, file_system)).await??
+            let (data_dir, config, clock) = (config_dir, config.clone(), clock.clone());
+            tokio::task::spawn_blocking(move || Catalog::open(&data_dir, config, clock, file_system)).await??
         };
-        let cluster = Cluster { cluster_id: catalog.cluster_id().to_owned(), node_id: config.node_id, advertised };
+        let now = config.now();
+        let cluster = Cluster {
+            cluster_id: catalog.cluster_id().to_owned(),
+            node_id: now.node_id,
+            listeners: opened.names,
+            config: config.clone(),
+        };
         let catalog = Arc::new(catalog);
         let shutdown = CancellationToken::new();
-        let cleaner = config.cleaner_settings()?;
-        let groups = Groups::new(catalog.clone(), clock.clone(), config.group_settings()?, shutdown.clone());
-        let fetch_sessions = FetchSessions::new(config.fetch_session_slots()?);
+        let groups = Groups::new(catalog.clone(), clock.clone(), now.groups.clone(), shutdown.clone());
+        let fetch_sessions = FetchSessions::new(now.fetch_session_slots);
         let services =
             Services { config, clock, cluster: Arc::new(cluster), catalog, fetch_sessions, groups, shutdown };
         let services = Arc::new(services);
         let tasks = TaskTracker::new();
         services.groups.start(&tasks);
-        let maintenance = Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone(), cleaner));
+        let maintenance =
+            Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone(), services.config.clone()));
         tasks.spawn(maintenance.clone().run(services.shutdown.clone()));
         let shared = Arc::new(Shared { services: services.clone(), metrics: ApiMetrics::register() });
-        tasks.spawn(listener::run(listener, shared, tasks.clone()));
-        let kafka_addr = dialable(bound);
-        let acknowledged = match services.config.durability() {
+        let places = Arc::new(Places::new(services.config.clone()));
+        for listener in opened.listeners {
+            tasks.spawn(listener::run(listener, shared.clone(), places.clone(), tasks.clone()));
+        }
+        let acknowledged = match now.durability() {
             Durability::PageCache => "in the page cache",
             Durability::Fsync => "on stable storage",
         };
@@ -140,20 +152,32 @@ impl Broker {
     }
 }
 
-async fn listen(listeners: &str) -> Result<TcpListener, BrokerError> {
-    let endpoint = Endpoint::parse(listeners)
-        .ok_or_else(|| BrokerError::Address { name: "listeners", value: listeners.to_owned() })?;
-    let host = if endpoint.host.is_empty() { "0.0.0.0".to_owned() } else { endpoint.host };
-    TcpListener::bind((host, endpoint.port)).await.map_err(|source| listen_error(listeners, source))
+/// The listeners, open.
+struct Opened {
+    listeners: Vec<TcpListener>,
+    /// Their names by port.
+    names: HashMap<u16, String>,
+    /// Where a client on this machine dials the first.
+    address: SocketAddr,
 }
 
-fn listen_error(address: &str, source: std::io::Error) -> BrokerError {
-    BrokerError::Listen { address: address.to_owned(), source }
-}
-
-fn advertised(value: &str) -> Result<Endpoint, BrokerError> {
-    let endpoint = Endpoint::parse(value).filter(|endpoint| !endpoint.host.is_empty());
-    endpoint.ok_or_else(|| BrokerError::Address { name: "advertised.listeners", value: value.to_owned() })
+impl Opened {
+    async fn open(wanted: &[Listener]) -> Result<Self, BrokerError> {
+        let mut opened =
+            Self { listeners: Vec::new(), names: HashMap::new(), address: (Ipv4Addr::LOCALHOST, 0).into() };
+        for listener in wanted {
+            let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
+            let failed = |source| BrokerError::Listen { address: format!("{host}:{}", listener.port), source };
+            let socket = TcpListener::bind((host, listener.port)).await.map_err(failed)?;
+            let bound = socket.local_addr().map_err(failed)?;
+            if opened.listeners.is_empty() {
+                opened.address = dialable(bound);
+            }
+            opened.names.insert(bound.port(), listener.name().to_owned());
+            opened.listeners.push(socket);
+        }
+        Ok(opened)
+    }
 }
 
 /// The loopback address stands for "all addresses".

@@ -1,7 +1,7 @@
 //! How this node presents itself to clients: node id, cluster id, and the address that each client is told.
 
-use crate::errors::RequestError;
-use std::{cmp::Ordering, net::SocketAddr};
+use crate::{errors::RequestError, settings::Live};
+use std::{cmp::Ordering, collections::HashMap, net::SocketAddr, sync::Arc};
 
 /// The epoch of the one leader that every partition has here.
 pub const LEADER_EPOCH: i32 = 0;
@@ -20,8 +20,9 @@ pub fn check_leader_epoch(known: i32) -> Result<(), RequestError> {
 pub struct Cluster {
     pub cluster_id: String,
     pub node_id: i32,
-    /// `advertised.listeners`; None: each client is told the address that it dialled.
-    pub advertised: Option<Endpoint>,
+    /// Listeners by the port on which they are open.
+    pub listeners: HashMap<u16, String>,
+    pub config: Arc<Live>,
 }
 
 /// Host and port that a client can dial.
@@ -32,41 +33,15 @@ pub struct Endpoint {
 }
 
 impl Cluster {
-    /// What to tell a client that dialled `local`.
+    /// What to tell a client that dialled `local`: what is advertised for that listener, else the address that it dialled.
     pub fn endpoint(&self, local: SocketAddr) -> Endpoint {
-        let dialled = || Endpoint { host: local.ip().to_canonical().to_string(), port: local.port() };
-        match &self.advertised {
-            Some(endpoint) if endpoint.port == 0 => Endpoint { host: endpoint.host.clone(), port: local.port() },
-            Some(endpoint) => endpoint.clone(),
-            None => dialled(),
+        let listener = self.listeners.get(&local.port()).map(String::as_str);
+        let config = self.config.now();
+        let mut advertised = config.advertised.iter();
+        match advertised.find(|one| one.name.is_none() || one.name.as_deref() == listener) {
+            Some(one) if one.port == 0 => Endpoint { host: one.host.clone(), port: local.port() },
+            Some(one) => Endpoint { host: one.host.clone(), port: one.port },
+            None => Endpoint { host: local.ip().to_canonical().to_string(), port: local.port() },
         }
-    }
-}
-
-impl Endpoint {
-    /// Reads `PLAINTEXT://host:port`, `host:port`, `[::1]:port` or `:port`; of a list the first.
-    pub fn parse(text: &str) -> Option<Self> {
-        let first = text.split(',').next()?.trim();
-        let address = first.split_once("://").map_or(first, |(_, address)| address);
-        let (host, port) = address.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some(Self { host: host.to_owned(), port: port.parse().ok()? })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn listener_forms() {
-        let endpoint = |host: &str, port| Some(Endpoint { host: host.into(), port });
-        assert_eq!(Endpoint::parse("PLAINTEXT://a.b:1,SSL://c:2"), endpoint("a.b", 1));
-        assert_eq!(Endpoint::parse("localhost:9092"), endpoint("localhost", 9092));
-        assert_eq!(Endpoint::parse("PLAINTEXT://[::1]:7"), endpoint("::1", 7));
-        assert_eq!(Endpoint::parse("PLAINTEXT://:9092"), endpoint("", 9092));
-        assert_eq!(Endpoint::parse("nothing"), None);
-        assert_eq!(Endpoint::parse("host:70000"), None);
     }
 }

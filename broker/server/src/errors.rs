@@ -55,6 +55,9 @@ pub enum RequestError {
     /// The partition was taken offline before, the reason is in the log.
     #[error("Disk error when trying to access log file on the disk.")]
     Offline,
+    /// What Kafka answers without words.
+    #[error("Unknown operation {0}")]
+    UnknownOperation(i8),
     /// A mistake of ours, or a task that did not come back.
     #[error("{0}")]
     Unexpected(String),
@@ -86,7 +89,7 @@ impl RequestError {
             Self::TransactionalIdAuthorizationFailed => ResponseError::TransactionalIdAuthorizationFailed,
             Self::Append(error) => append_kind(error),
             Self::Storage(_) | Self::Offline => ResponseError::KafkaStorageError,
-            Self::Unexpected(_) => ResponseError::UnknownServerError,
+            Self::Unexpected(_) | Self::UnknownOperation(_) => ResponseError::UnknownServerError,
         }
     }
 

@@ -20,10 +20,12 @@ mod network;
 mod open_files;
 mod partition;
 mod services;
+mod settings;
 
 pub use broker::{Broker, BrokerError};
 pub use catalog::{DataDirError, DataDirLock, OpenError};
 pub use client::{ClientError, LogClient};
 pub use clock::Clock;
-pub use config::{BrokerConfig, ConfigError};
+pub use config::BrokerConfig;
 pub use local_client::LocalClient;
+pub use settings::ConfigError;

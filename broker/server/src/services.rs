@@ -1,15 +1,14 @@
 //! What handlers are made of: each API file takes from here only what its API needs.
 
-use crate::{
-    api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, config::BrokerConfig, groups::Groups,
-};
+use crate::{api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, groups::Groups, settings::Live};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// The broker's parts, shared by every connection and by the in-process door.
 #[derive(Debug)]
 pub struct Services {
-    pub config: Arc<BrokerConfig>,
+    /// The broker's settings, as they are now.
+    pub config: Arc<Live>,
     pub clock: Clock,
     pub cluster: Arc<Cluster>,
     /// Topics, their partitions and settings, and producer ids.

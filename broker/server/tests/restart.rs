@@ -113,7 +113,7 @@ async fn a_failed_start_names_the_thing_and_the_way_out() {
     let in_use = Broker::start(config(one.path()), Clock::system()).await.unwrap_err().to_string();
     assert!(in_use.contains("in use by another process") && in_use.contains("--data-dir"), "{in_use}");
     let mut taken = config(two.path());
-    taken.listeners = broker.kafka_addr().to_string();
+    taken.set("listeners", broker.kafka_addr());
     let taken = Broker::start(taken, Clock::system()).await.unwrap_err().to_string();
     assert!(taken.contains("cannot listen on") && taken.contains("--kafka"), "{taken}");
     broker.shutdown().await;

@@ -91,7 +91,7 @@ fn files(dir: &Path, end: &str) -> usize {
 
 async fn start_at(dir: &Path, clock: &Clock) -> (Broker, Client) {
     let mut config = config(dir);
-    config.settings.insert("log.retention.check.interval.ms".into(), "0".into());
+    config.set("log.retention.check.interval.ms", 1);
     let broker = Broker::start(config, clock.clone()).await.unwrap();
     let client = Client::connect(broker.kafka_addr()).await;
     (broker, client)

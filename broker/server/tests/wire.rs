@@ -202,9 +202,9 @@ async fn garbage_costs_the_connection_and_nothing_else() {
 async fn limits_on_frames_and_connections() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
-    config.socket_request_max_bytes = 1000;
-    config.max_connections = 2;
-    config.connections_max_idle_ms = 300;
+    config.set("socket.request.max.bytes", 1000);
+    config.set("max.connections", 2);
+    config.set("connections.max.idle.ms", 300);
     let broker = tifo_broker::Broker::start(config, tifo_broker::Clock::system()).await.unwrap();
     let mut first = Client::connect(broker.kafka_addr()).await;
     first.stream.write_all(&1001_i32.to_be_bytes()).await.unwrap();
@@ -264,7 +264,7 @@ async fn the_address_that_a_client_is_told() {
     assert_eq!(metadata.brokers[0].port, i32::from(broker.kafka_addr().port()));
     broker.shutdown().await;
     let mut config = config(dir.path());
-    config.advertised_listeners = Some("PLAINTEXT://kafka.example:19092".into());
+    config.set("advertised.listeners", "PLAINTEXT://kafka.example:19092");
     let broker = tifo_broker::Broker::start(config, tifo_broker::Clock::system()).await.unwrap();
     let mut client = Client::connect(broker.kafka_addr()).await;
     let metadata = client.call(&MetadataRequest::default().with_topics(None), 9).await;

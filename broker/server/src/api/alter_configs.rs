@@ -1,19 +1,15 @@
-//! AlterConfigs, key 33, versions 0-2, for topics: the settings given replace all that the topic had.
+//! AlterConfigs, key 33, versions 0-2, for topics and brokers: the settings given replace all that were altered before.
 //!
 //! 1: throttling. 2: flexible. Superseded by IncrementalAlterConfigs (KIP-339), still called by older tools.
-//! Left out: settings of brokers at run time.
+//! Left out: broker loggers, client metrics and groups.
 
 use super::{
     Api,
+    altered_configs::{Resource, alter_all},
     bounds::*,
-    incremental_alter_configs::{check_resource, no_such_topic},
     versions,
 };
-use crate::{
-    catalog::{Catalog, topic_settings::Settings},
-    config::BrokerConfig,
-    errors::RequestError,
-};
+use crate::{catalog::Catalog, errors::RequestError, settings::Settings};
 use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, ApiKey, alter_configs_request::AlterConfigsResource,
     alter_configs_response::AlterConfigsResourceResponse,
@@ -31,45 +27,32 @@ pub const API: Api = Api {
     served: versions(0, 2),
     request: LAYOUT,
     handle: |services, call| {
-        let (catalog, config) = (services.catalog.clone(), services.config.clone());
-        call.answer(move |request, _| handle(catalog, config, request))
+        let catalog = services.catalog.clone();
+        call.answer(move |request, _| handle(catalog, request))
     },
 };
 
-async fn handle(
-    catalog: Arc<Catalog>,
-    config: Arc<BrokerConfig>,
-    request: AlterConfigsRequest,
-) -> AlterConfigsResponse {
-    let work = move || {
-        let responses = request.resources.iter().map(|resource| {
-            let response = AlterConfigsResourceResponse::default()
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name.clone());
-            match alter(&catalog, &config, resource, request.validate_only) {
-                Ok(()) => response.with_error_message(None),
-                Err(error) => response.with_error_code(error.code()).with_error_message(Some(error.message())),
-            }
-        });
-        responses.collect()
-    };
-    let responses = tokio::task::spawn_blocking(work).await.unwrap_or_default();
-    AlterConfigsResponse::default().with_responses(responses)
+async fn handle(catalog: Arc<Catalog>, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let AlterConfigsRequest { resources, validate_only, .. } = request;
+    let altered = alter_all(resources, move |resource: &AlterConfigsResource| {
+        let settings = settings(resource)?;
+        let resource = Resource::find(&catalog, resource.resource_type, &resource.resource_name)?;
+        resource.alter(&catalog, validate_only, |_| Ok(settings))
+    });
+    let responses = altered.await.into_iter().map(|(resource, outcome)| {
+        AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name)
+            .with_error_code(outcome.code)
+            .with_error_message(outcome.message)
+    });
+    AlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-fn alter(
-    catalog: &Catalog,
-    config: &BrokerConfig,
-    resource: &AlterConfigsResource,
-    validate_only: bool,
-) -> Result<(), RequestError> {
+fn settings(resource: &AlterConfigsResource) -> Result<Settings, RequestError> {
     let pairs = resource.configs.iter().map(|config| match &config.value {
         Some(value) => Ok((config.name.to_string(), value.to_string())),
         None => Err(RequestError::InvalidRequest(format!("Null value not supported for : {}", config.name))),
     });
-    let settings = pairs.collect::<Result<Settings, _>>()?;
-    let names = settings.keys().map(String::as_str);
-    check_resource(config, resource.resource_type, &resource.resource_name, names)?;
-    let altered = catalog.alter_settings(&resource.resource_name, validate_only, |_| Ok(settings));
-    altered.map_err(|error| no_such_topic(&resource.resource_name, error))
+    pairs.collect()
 }

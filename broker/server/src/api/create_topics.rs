@@ -7,12 +7,9 @@
 
 use super::{Api, bounds::*, metadata::topic_name, versions};
 use crate::{
-    catalog::{
-        Catalog, NewTopic, Topic,
-        topic_settings::{Settings, TOPIC_SETTINGS},
-    },
-    config::BrokerConfig,
+    catalog::{Catalog, NewTopic, Topic},
     errors::RequestError,
+    settings::{Layers, Live, Settings, topics::TOPIC_SETTINGS},
 };
 use kafka_protocol::{
     messages::{
@@ -47,11 +44,7 @@ pub const API: Api = Api {
     },
 };
 
-async fn handle(
-    catalog: Arc<Catalog>,
-    config: Arc<BrokerConfig>,
-    request: CreateTopicsRequest,
-) -> CreateTopicsResponse {
+async fn handle(catalog: Arc<Catalog>, config: Arc<Live>, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let work = move || create_all(&catalog, &config, &request);
     let topics = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
@@ -62,7 +55,7 @@ async fn handle(
     CreateTopicsResponse::default().with_topics(topics)
 }
 
-fn create_all(catalog: &Catalog, config: &BrokerConfig, request: &CreateTopicsRequest) -> Vec<CreatableTopicResult> {
+fn create_all(catalog: &Catalog, config: &Live, request: &CreateTopicsRequest) -> Vec<CreatableTopicResult> {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for topic in &request.topics {
         *times.entry(&topic.name).or_default() += 1;
@@ -79,7 +72,7 @@ fn create_all(catalog: &Catalog, config: &BrokerConfig, request: &CreateTopicsRe
             times.remove(&**topic.name);
         }
         results.push(match result {
-            Ok(created) => succeeded(&created, config),
+            Ok(created) => succeeded(&created, &config.now().layers),
             Err(error) => failed(&topic.name, &error),
         });
     }
@@ -114,12 +107,12 @@ fn settings(topic: &CreatableTopic) -> Result<Settings, RequestError> {
     pairs.collect()
 }
 
-fn succeeded(topic: &Topic, config: &BrokerConfig) -> CreatableTopicResult {
-    let described = TOPIC_SETTINGS.iter().map(|setting| {
-        let effective = setting.effective(&topic.settings, &config.settings);
+fn succeeded(topic: &Topic, broker: &Layers) -> CreatableTopicResult {
+    let described = TOPIC_SETTINGS.iter().map(|one| {
+        let effective = one.effective(&topic.settings, broker);
         CreatableTopicConfigs::default()
-            .with_name(StrBytes::from_static_str(setting.name))
-            .with_value(Some(StrBytes::from_string(effective.value)))
+            .with_name(StrBytes::from_static_str(one.setting.name))
+            .with_value(effective.value.map(StrBytes::from_string))
             .with_config_source(effective.source as i8)
     });
     CreatableTopicResult::default()

@@ -28,7 +28,7 @@ pub const API: Api = Api {
     request: LAYOUT,
     handle: |services, call| {
         let (catalog, groups) = (services.catalog.clone(), services.groups.clone());
-        let is_enabled = services.config.delete_topic_enable;
+        let is_enabled = services.config.now().delete_topic_enable;
         call.answer(move |request, context| async move {
             let response = handle(catalog, is_enabled, request, context).await;
             forget_offsets(&groups, &response).await;

@@ -1,17 +1,14 @@
 //! DescribeConfigs, key 32, versions 1-4.
 //!
 //! 1: sources and synonyms instead of "is default". 2: throttling. 3 (KIP-569): types and documentation. 4: flexible.
-//! Topics: every setting of Kafka 4.3 and Tifo's own. Brokers: what this broker reads, not the 250 that Kafka has.
+//! Topics and brokers: every setting of Kafka 4.3 and Tifo's own, those without effect here, too.
 //! Left out: broker loggers, client metrics and groups as resources (INVALID_REQUEST).
 
 use super::{Api, Context, bounds::*, versions};
 use crate::{
-    catalog::{
-        Catalog, names,
-        topic_settings::{Effective, Settings, Source, Synonym, TOPIC_SETTINGS},
-    },
-    config::BrokerConfig,
+    catalog::{Catalog, names},
     errors::RequestError,
+    settings::{self, Effective, InForce, Layers, Scope, Setting, Settings, Source, Synonym, Update, topics},
 };
 use kafka_protocol::{
     messages::{
@@ -21,6 +18,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
+use std::collections::BTreeSet;
 
 const RESOURCE: Kind = Kind::Struct(&[field(INT8), field(Kind::String), field(Kind::NullableArray(&Kind::String))]);
 const LAYOUT: Layout = Layout::new(4, &[field(Kind::Array(&RESOURCE)), field(BOOLEAN), field(BOOLEAN).since(3)]);
@@ -33,26 +31,28 @@ pub const API: Api = Api {
     request: LAYOUT,
     handle: |services, call| {
         let (catalog, config) = (services.catalog.clone(), services.config.clone());
-        call.answer(move |request, context| std::future::ready(handle(&catalog, &config, &request, &context)))
+        call.answer(move |request, context| std::future::ready(handle(&catalog, &config.now(), &request, &context)))
     },
 };
 
 /// Resource types by number (KIP-133).
 pub const TOPIC: i8 = 2;
 pub const BROKER: i8 = 4;
+/// Type of a setting that no table knows.
+const UNKNOWN_TYPE: i8 = 0;
 
 /// One setting, described.
 struct Described {
     name: String,
     effective: Effective,
-    kind: i8,
+    /// None: a dynamic setting that no table knows.
+    setting: Option<Setting>,
     is_read_only: bool,
-    documentation: &'static str,
 }
 
 fn handle(
     catalog: &Catalog,
-    config: &BrokerConfig,
+    config: &InForce,
     request: &DescribeConfigsRequest,
     context: &Context,
 ) -> DescribeConfigsResponse {
@@ -82,7 +82,7 @@ fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
 
 fn describe(
     catalog: &Catalog,
-    config: &BrokerConfig,
+    config: &InForce,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Described>, RequestError> {
     let name = &resource.resource_name;
@@ -92,11 +92,11 @@ fn describe(
                 return Err(RequestError::InvalidTopic(complaint));
             }
             let topic = catalog.topic(name).ok_or(RequestError::UnknownTopicOrPartition)?;
-            Ok(topic_entries(&topic.settings, &config.settings))
+            Ok(topic_entries(&topic.settings, &config.layers))
         }
-        // The empty name stands for the defaults of all brokers: none are set.
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name.parse() == Ok(config.node_id) => Ok(broker_entries(config)),
+        // The empty name stands for the defaults of all brokers.
+        BROKER if name.is_empty() => Ok(cluster_entries(config.layers.dynamic(Scope::Cluster))),
+        BROKER if name.parse() == Ok(config.node_id) => Ok(broker_entries(&config.layers)),
         BROKER if name.parse::<i32>().is_err() => {
             Err(RequestError::InvalidRequest(format!("Broker id must be an integer, but it is: {}", &**name)))
         }
@@ -112,59 +112,70 @@ fn describe(
     }
 }
 
-fn topic_entries(own: &Settings, broker: &Settings) -> Vec<Described> {
-    let entries = TOPIC_SETTINGS.iter().map(|setting| Described {
-        name: setting.name.to_owned(),
-        effective: setting.effective(own, broker),
-        kind: setting.kind as i8,
+fn topic_entries(own: &Settings, broker: &Layers) -> Vec<Described> {
+    let entries = topics::TOPIC_SETTINGS.iter().map(|one| Described {
+        name: one.setting.name.to_owned(),
+        effective: one.effective(own, broker),
+        setting: Some(one.setting),
         is_read_only: false,
-        documentation: setting.documentation,
     });
     entries.collect()
 }
 
-fn broker_entries(config: &BrokerConfig) -> Vec<Described> {
-    let mut entries: Vec<Described> = config
-        .described()
-        .into_iter()
-        .map(|setting| {
-            let source = if setting.is_default { Source::Default } else { Source::StaticBroker };
-            let synonym = Synonym { name: setting.name.clone(), value: setting.value.clone(), source };
-            Described {
-                name: setting.name,
-                effective: Effective { value: setting.value, source, synonyms: vec![synonym] },
-                kind: setting.kind as i8,
-                is_read_only: true,
-                documentation: setting.documentation,
-            }
-        })
-        .collect();
-    entries.sort_by(|left, right| left.name.cmp(&right.name));
-    entries
+fn broker_entries(layers: &Layers) -> Vec<Described> {
+    let dynamic = layers.broker.keys().chain(layers.cluster.keys()).map(String::as_str);
+    let unknown = dynamic.filter(|name| settings::find(name).is_none());
+    let names: BTreeSet<&str> = settings::broker_settings().map(|setting| setting.name).chain(unknown).collect();
+    let entries = names.into_iter().map(|name| {
+        let setting = settings::find(name).copied();
+        let is_read_only = setting.is_none_or(|setting| setting.update == Update::ReadOnly);
+        Described { name: name.to_owned(), effective: layers.effective(name), setting, is_read_only }
+    });
+    entries.collect()
+}
+
+/// Only what was altered for all brokers.
+fn cluster_entries(altered: &Settings) -> Vec<Described> {
+    let entries = altered.iter().map(|(name, value)| {
+        let source = Source::DynamicDefaultBroker;
+        let synonym = Synonym { name: name.clone(), value: value.clone(), source };
+        let setting = settings::find(name).copied();
+        Described {
+            name: name.clone(),
+            effective: Effective { value: Some(value.clone()), source, synonyms: vec![synonym] },
+            setting,
+            is_read_only: setting.is_none_or(|setting| setting.update == Update::ReadOnly),
+        }
+    });
+    entries.collect()
 }
 
 fn entry(described: Described, request: &DescribeConfigsRequest, version: i16) -> DescribeConfigsResourceResult {
-    let text = |text: String| StrBytes::from_string(text);
+    let Described { name, effective, setting, is_read_only } = described;
+    // What no table knows may be a password.
+    let is_sensitive = setting.is_none_or(|setting| setting.is_sensitive());
+    let shown = |value: String| (!is_sensitive).then(|| StrBytes::from_string(value));
     let mut entry = DescribeConfigsResourceResult::default()
-        .with_name(text(described.name))
-        .with_value(Some(text(described.effective.value)))
-        .with_read_only(described.is_read_only)
-        .with_config_source(described.effective.source as i8)
+        .with_name(StrBytes::from_string(name))
+        .with_value(effective.value.and_then(shown))
+        .with_read_only(is_read_only)
+        .with_is_sensitive(is_sensitive)
+        .with_config_source(effective.source as i8)
         .with_documentation(None);
     if request.include_synonyms {
-        let synonyms = described.effective.synonyms.into_iter().map(|synonym| {
+        let synonyms = effective.synonyms.into_iter().map(|synonym| {
             DescribeConfigsSynonym::default()
-                .with_name(text(synonym.name))
-                .with_value(Some(text(synonym.value)))
+                .with_name(StrBytes::from_string(synonym.name))
+                .with_value(shown(synonym.value))
                 .with_source(synonym.source as i8)
         });
         entry.synonyms = synonyms.collect();
     }
     if version >= 3 {
-        entry.config_type = described.kind;
+        entry.config_type = setting.map_or(UNKNOWN_TYPE, |setting| setting.kind as i8);
     }
     if request.include_documentation {
-        entry.documentation = Some(StrBytes::from_static_str(described.documentation));
+        entry.documentation = setting.map(|setting| StrBytes::from_static_str(setting.documentation));
     }
     entry
 }

@@ -10,8 +10,8 @@ use super::{Api, Context, bounds::*, versions};
 use crate::{
     catalog::{Catalog, NewTopic, Topic, names},
     cluster::{Cluster, LEADER_EPOCH},
-    config::BrokerConfig,
     errors::RequestError,
+    settings::InForce,
 };
 use kafka_protocol::{
     ResponseError,
@@ -45,7 +45,9 @@ pub const API: Api = Api {
     request: LAYOUT,
     handle: |services, call| {
         let (catalog, cluster, config) = (services.catalog.clone(), services.cluster.clone(), services.config.clone());
-        call.answer(|request, context| async move { handle(&catalog, &cluster, &config, request, &context).await })
+        call.answer(
+            |request, context| async move { handle(&catalog, &cluster, &config.now(), request, &context).await },
+        )
     },
 };
 
@@ -57,7 +59,7 @@ pub const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 async fn handle(
     catalog: &Arc<Catalog>,
     cluster: &Cluster,
-    config: &BrokerConfig,
+    config: &InForce,
     request: MetadataRequest,
     context: &Context,
 ) -> MetadataResponse {

@@ -7,6 +7,7 @@
 pub mod bounds;
 
 mod alter_configs;
+mod altered_configs;
 mod api_versions;
 #[cfg(test)]
 mod compatibility;

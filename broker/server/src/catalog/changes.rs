@@ -3,11 +3,12 @@
 //! Creating: directories and logs first, then the record (from then on the topic exists), then the image. Deleting: the
 //! record first, then the image, then the files; what a crash leaves of them the next start removes.
 
-use super::{
-    Catalog, MetadataRecord, Topic, kafka_uuid, names, opening::in_threads, stopping, topic_settings,
-    topic_settings::Settings,
+use super::{Catalog, MetadataRecord, Topic, kafka_uuid, names, opening::in_threads, stopping};
+use crate::{
+    errors::RequestError,
+    partition::Partition,
+    settings::{Settings, log_config, topics},
 };
-use crate::{errors::RequestError, partition::Partition};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -80,7 +81,7 @@ impl Catalog {
         let log = writer.log.as_mut().ok_or_else(stopping)?;
         log.append(&MetadataRecord::TopicDeleted { id }, self.clock.now_ms())?;
         self.image.write().take(&topic);
-        let delay_ms = topic_settings::log_config(&topic.settings, &self.config.settings).file_delete_delay_ms;
+        let delay_ms = log_config(&topic.settings, &self.config.now().layers).file_delete_delay_ms;
         self.remove_files(&topic.partitions, delay_ms);
         tracing::debug!(topic = %topic.name, "topic deleted");
         Ok(topic)
@@ -115,14 +116,14 @@ impl Catalog {
         let mut writer = self.writer.lock();
         let topic = self.topic(name).ok_or(RequestError::UnknownTopicOrPartition)?;
         let settings = change(&topic.settings)?;
-        topic_settings::validate(&settings)?;
+        topics::validate(&settings)?;
         if validate_only || settings == topic.settings {
             return Ok(());
         }
         let log = writer.log.as_mut().ok_or_else(stopping)?;
         let record = MetadataRecord::TopicSettings { id: topic.id, settings: settings.clone() };
         log.append(&record, self.clock.now_ms())?;
-        let config = topic_settings::log_config(&settings, &self.config.settings);
+        let config = log_config(&settings, &self.config.now().layers);
         for partition in &topic.partitions {
             // An offline partition takes its settings when it is opened again.
             let _ = partition.set_config(config.clone());
@@ -188,7 +189,7 @@ impl Catalog {
                 }
             });
         }
-        topic_settings::validate(&new.settings)?;
+        topics::validate(&new.settings)?;
         if new.assignments.is_empty() { self.check_counts(new) } else { self.check_assignments(new) }
     }
 
@@ -201,8 +202,11 @@ impl Catalog {
             let complaint = "Number of partitions was set to an invalid non-positive value.";
             return Err(RequestError::InvalidPartitions(complaint.into()));
         }
-        let wanted =
-            if new.replication_factor == -1 { self.config.default_replication_factor } else { new.replication_factor };
+        let wanted = if new.replication_factor == -1 {
+            self.config.now().default_replication_factor
+        } else {
+            new.replication_factor
+        };
         if wanted > 1 {
             return Err(RequestError::InvalidReplicationFactor(format!(
                 "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} \
@@ -210,7 +214,7 @@ impl Catalog {
                  directories cordoned."
             )));
         }
-        let count = if new.partitions == -1 { self.config.num_partitions } else { new.partitions };
+        let count = if new.partitions == -1 { self.config.now().num_partitions } else { new.partitions };
         check_most(count)
     }
 
@@ -266,7 +270,7 @@ impl Catalog {
     }
 
     fn check_replicas(&self, replicas: &[i32]) -> Result<(), RequestError> {
-        let node = self.config.node_id;
+        let node = self.config.now().node_id;
         let refused = |complaint: String| Err(RequestError::InvalidReplicaAssignment(complaint));
         if replicas.is_empty() {
             return refused("The manual partition assignment includes an empty replica list.".into());

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::maintenance::Maintenance;
+use crate::{config::BrokerConfig, maintenance::Maintenance};
 use bytes::Bytes;
 use std::path::Path;
 use tifo_storage::{
@@ -21,8 +21,8 @@ fn temporary_dir() -> tempfile::TempDir {
 }
 
 fn open(dir: &Path, file_system: Arc<dyn FileSystem>) -> Result<Arc<Catalog>, OpenError> {
-    let config = BrokerConfig { data_dir: dir.to_owned(), ..BrokerConfig::default() };
-    Catalog::open(Arc::new(config), Clock::fixed(NOW_MS), file_system).map(Arc::new)
+    let config = Arc::new(Live::new(BrokerConfig::new(dir).in_force().unwrap()));
+    Catalog::open(dir, config, Clock::fixed(NOW_MS), file_system).map(Arc::new)
 }
 
 fn records() -> Bytes {
@@ -90,7 +90,7 @@ impl Promised {
 
 /// Until something fails. A deletion that failed half-way may hold or not.
 fn scenario(catalog: &Arc<Catalog>, promised: &mut Promised) -> Result<(), RequestError> {
-    let maintenance = Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), None);
+    let maintenance = Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), catalog.config.clone());
     promised.create(catalog, "a", 2)?;
     promised.create(catalog, "b", 1)?;
     promised.produce(catalog, "a", 0)?;
@@ -135,7 +135,7 @@ fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised:
         let topic = topic.unwrap_or_else(|error| panic!("{context}: {name}: {error}"));
         topic.partition(0).unwrap().append(&records(), Origin::Client, NOW_MS).unwrap();
     }
-    Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), None).tick();
+    Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), catalog.config.clone()).tick();
     let names: Vec<_> = std::fs::read_dir(left.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_str().unwrap().ends_with("-delete")), "{context}: {names:?}");
     catalog.close();

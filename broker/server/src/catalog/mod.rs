@@ -4,6 +4,7 @@
 //! to all before the request that asked for it is answered. Lock order: `writer`, then `image`, then a partition's log.
 //! Opening, changing and closing touch the disk: callers on the async side go through a blocking task.
 
+mod broker_settings;
 mod changes;
 #[cfg(test)]
 mod crash_tests;
@@ -14,14 +15,18 @@ pub mod names;
 mod opening;
 mod producer_ids;
 mod records;
-pub mod topic_settings;
 
 pub use changes::{Increase, NewTopic};
 pub use data_dir::{DataDirError, DataDirLock};
 pub use deletions::Deletions;
 pub use opening::OpenError;
 
-use crate::{clock::Clock, config::BrokerConfig, errors::RequestError, partition::Partition};
+use crate::{
+    clock::Clock,
+    errors::RequestError,
+    partition::Partition,
+    settings::{Live, Settings},
+};
 use data_dir::DataDir;
 use parking_lot::{Mutex, RwLock};
 use records::{MetadataLog, MetadataRecord};
@@ -30,7 +35,6 @@ use std::{
     sync::Arc,
 };
 use tifo_storage::{CheckpointWork, StorageError, file_system::FileSystem};
-use topic_settings::Settings;
 use uuid::Uuid;
 
 /// One topic as it is now; a change makes a new one.
@@ -93,12 +97,16 @@ pub struct Catalog {
     data: DataDir,
     deletions: Deletions,
     file_system: Arc<dyn FileSystem>,
-    config: Arc<BrokerConfig>,
+    config: Arc<Live>,
     clock: Clock,
     cluster_id: String,
 }
 
 impl Catalog {
+    pub fn node_id(&self) -> i32 {
+        self.config.now().node_id
+    }
+
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
     }

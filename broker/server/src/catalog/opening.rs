@@ -1,17 +1,22 @@
 //! Start and stop of the catalog: replay of the metadata log, opening of all partitions, clean close.
 
 use super::{
-    Catalog, DataDirError, Deletions, Image, Topic, Writer,
+    Catalog, DataDirError, Deletions, Image, Topic, Writer, broker_settings,
     data_dir::DataDir,
     kafka_uuid,
     producer_ids::ProducerIds,
     records::{MetadataError, MetadataLog, MetadataRecord},
-    topic_settings::{self, Settings},
 };
-use crate::{clock::Clock, config::BrokerConfig, errors::RequestError, partition::Partition};
+use crate::{
+    clock::Clock,
+    errors::RequestError,
+    partition::Partition,
+    settings::{InForce, Layers, Live, Scope, Settings, log_config},
+};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -45,6 +50,8 @@ struct Replayed {
     /// Topics that are gone; their files may not be.
     deleted: HashSet<Uuid>,
     next_producer_id: i64,
+    /// Settings altered at run time, by broker; those of all under None.
+    altered: BTreeMap<Option<i32>, Settings>,
 }
 
 #[derive(Debug)]
@@ -75,6 +82,9 @@ impl Replayed {
                 self.topics.remove(&id);
                 self.deleted.insert(id);
             }
+            MetadataRecord::BrokerSettings { broker, settings } => {
+                self.altered.insert(broker, settings);
+            }
             MetadataRecord::ProducerIds { next } => self.next_producer_id = self.next_producer_id.max(next),
         }
         self
@@ -88,19 +98,25 @@ impl Replayed {
 
 impl Catalog {
     /// Locks the data directory, replays what exists and opens every partition.
-    pub fn open(config: Arc<BrokerConfig>, clock: Clock, file_system: Arc<dyn FileSystem>) -> Result<Self, OpenError> {
-        let data = DataDir::open(&config.data_dir, file_system.clone())?;
+    pub fn open(
+        data_dir: &Path,
+        config: Arc<Live>,
+        clock: Clock,
+        file_system: Arc<dyn FileSystem>,
+    ) -> Result<Self, OpenError> {
+        let data = DataDir::open(data_dir, file_system.clone())?;
         let now_ms = clock.now_ms();
-        let metadata_config = LogConfig { durability: config.durability(), ..LogConfig::default() };
+        let metadata_config = LogConfig { durability: config.now().durability(), ..LogConfig::default() };
         let (mut log, records) = MetadataLog::open(file_system.clone(), &data.metadata_dir(), metadata_config, now_ms)?;
         let replayed = records.into_iter().fold(Replayed::default(), Replayed::replay);
+        take_altered(&config, &replayed.altered);
         let deletions = Deletions::default();
         replayed.leftovers(&data)?.into_iter().for_each(|doomed| deletions.add(doomed, now_ms));
         let cluster_id = match replayed.cluster_id {
             Some(id) => id,
             None => first_start(&mut log, now_ms)?,
         };
-        let opener = Opener { data: &data, file_system: &file_system, broker: &config.settings, now_ms };
+        let opener = Opener { data: &data, file_system: &file_system, broker: &config.now().layers, now_ms };
         let image = opener.open_all(replayed.topics);
         let writer = Writer { log: Some(log), producer_ids: ProducerIds::starting_at(replayed.next_producer_id) };
         Ok(Self {
@@ -144,10 +160,24 @@ impl Catalog {
         index: i32,
         settings: &Settings,
     ) -> Result<Arc<Partition>, RequestError> {
-        let config = topic_settings::log_config(settings, &self.config.settings);
+        let config = log_config(settings, &self.config.now().layers);
         let dir = self.data.new_partition(name, index, id)?;
         let (log, _) = Log::open(self.file_system.clone(), &dir, config, self.clock.now_ms())?;
         Ok(Arc::new(Partition::new(name.clone(), index, Some(log))))
+    }
+}
+
+/// Puts what was altered at run time over what the broker was started with. Should they not go together any more, the latter holds.
+fn take_altered(config: &Live, altered: &BTreeMap<Option<i32>, Settings>) {
+    let now = config.now();
+    let broker = altered.get(&Some(now.node_id)).cloned().unwrap_or_default();
+    let cluster = altered.get(&None).cloned().unwrap_or_else(broker_settings::at_first);
+    let layers = now.layers.clone().with(Scope::Broker, broker).with(Scope::Cluster, cluster);
+    match InForce::read(layers) {
+        Ok(in_force) => config.replace(in_force),
+        Err(error) => {
+            tracing::error!(%error, "the settings altered at run time are left out: they do not fit the broker's own")
+        }
     }
 }
 
@@ -160,7 +190,7 @@ fn first_start(log: &mut MetadataLog, now_ms: i64) -> Result<String, OpenError> 
 struct Opener<'a> {
     data: &'a DataDir,
     file_system: &'a Arc<dyn FileSystem>,
-    broker: &'a Settings,
+    broker: &'a Layers,
     now_ms: i64,
 }
 
@@ -172,7 +202,7 @@ impl Opener<'_> {
         let jobs: Vec<(Uuid, &Described, i32)> =
             topics.iter().flat_map(|(id, topic)| (0..topic.partitions).map(move |index| (*id, topic, index))).collect();
         let opened = in_threads(&jobs, |(id, topic, index)| {
-            let config = topic_settings::log_config(&topic.settings, self.broker);
+            let config = log_config(&topic.settings, self.broker);
             let log = match self.open_log(&topic.name, *id, *index, config) {
                 Ok((log, bytes)) => {
                     scanned.fetch_add(bytes, Ordering::Relaxed);

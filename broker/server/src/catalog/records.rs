@@ -45,6 +45,11 @@ pub enum MetadataRecord {
     TopicDeleted {
         id: Uuid,
     },
+    /// All settings altered at run time, of that broker or (none) for all, from now on.
+    BrokerSettings {
+        broker: Option<i32>,
+        settings: BTreeMap<String, String>,
+    },
     /// Producer ids below `next` may be in use.
     ProducerIds {
         next: i64,

@@ -6,9 +6,9 @@
 
 use super::{Maintenance, asked_again};
 use crate::{
-    catalog::topic_settings::{SettingType, Settings},
     clock::Clock,
     partition::{NEVER, Partition},
+    settings::{Layers, Live},
 };
 use parking_lot::Mutex;
 use std::{
@@ -22,35 +22,17 @@ use tifo_storage::{Cleaned, CleanerSettings, CleaningError, StorageError};
 
 /// When a cleaning that failed for want of space or the like is tried again.
 const RETRY_FAILED_MS: i64 = 60_000;
-/// Smallest `log.cleaner.dedupe.buffer.size`, Kafka's own.
-const LEAST_DEDUPE_BUFFER: usize = 1 << 20;
-
-/// Broker settings that this file reads: name, type, Kafka's default as Kafka shows it, and what it is for.
-#[rustfmt::skip]
-pub const SETTINGS: &[(&str, SettingType, &str, &str)] = &[
-    ("log.cleaner.enable", SettingType::Boolean, "true", "Whether compacted topics are cleaned."),
-    ("log.cleaner.dedupe.buffer.size", SettingType::Long, "134217728", "Most memory of the map of keys, 24 bytes a key."),
-    ("log.cleaner.io.buffer.size", SettingType::Int, "524288", "Bytes that the cleaner reads, and writes, at a time."),
-    ("log.cleaner.io.buffer.load.factor", SettingType::Double, "0.9", "How far the map of keys is filled."),
-    ("log.cleaner.io.max.bytes.per.second", SettingType::Double, "1.7976931348623157E308", "Bytes that the cleaner reads and writes in a second."),
-];
-
-pub fn is_setting(name: &str) -> bool {
-    SETTINGS.iter().any(|(known, ..)| *known == name)
-}
-
 #[derive(Debug)]
 pub struct Cleaner {
-    /// None: `log.cleaner.enable=false`.
-    settings: Option<CleanerSettings>,
+    config: Arc<Live>,
     /// What is due, with its dirty ratio; every partition at most once.
     offered: Mutex<Vec<(f64, Arc<Partition>)>>,
     is_running: AtomicBool,
 }
 
 impl Cleaner {
-    pub fn new(settings: Option<CleanerSettings>) -> Self {
-        Self { settings, offered: Mutex::default(), is_running: AtomicBool::new(false) }
+    pub fn new(config: Arc<Live>) -> Self {
+        Self { config, offered: Mutex::default(), is_running: AtomicBool::new(false) }
     }
 
     fn offer(&self, ratio: f64, partition: &Arc<Partition>) {
@@ -75,9 +57,10 @@ impl Cleaner {
 
     /// Cleans until nothing is offered any more.
     pub fn work(&self, clock: &Clock) {
-        if let Some(settings) = &self.settings {
-            while let Some(partition) = self.dirtiest() {
-                clean(&partition, settings, clock.now_ms());
+        while let Some(partition) = self.dirtiest() {
+            // Asked for each log: the settings may have been altered.
+            if let Some(settings) = self.config.now().cleaner {
+                clean(&partition, &settings, clock.now_ms());
             }
         }
         metrics::gauge!("tifo_cleaner_max_dirty_ratio").set(0.0);
@@ -88,7 +71,7 @@ impl Cleaner {
 /// Looks whether the partition is due, and offers it. Also rolls an active segment that `max.compaction.lag.ms` wants sealed.
 pub fn run(maintenance: &Maintenance, partition: &Arc<Partition>, now_ms: i64) -> i64 {
     let not_before_ms = partition.cleaning_not_before();
-    if maintenance.cleaner.settings.is_none() {
+    if maintenance.cleaner.config.now().cleaner.is_none() {
         return NEVER;
     }
     if not_before_ms > now_ms {
@@ -151,37 +134,14 @@ fn failed(partition: &Partition, error: &StorageError, now_ms: i64) {
     }
 }
 
-/// What Kafka's `log.cleaner.*` say; the name and a complaint if one of them is not right. None: no cleaner.
-pub fn settings(broker: &Settings) -> Result<Option<CleanerSettings>, (&'static str, String)> {
+/// What Kafka's `log.cleaner.*` say. None: no cleaner.
+pub fn settings(broker: &Layers) -> Option<CleanerSettings> {
     let default = CleanerSettings::default();
-    let number = |name: &'static str, default: f64, least: f64, most: f64| match broker.get(name) {
-        None => Ok(default),
-        Some(text) => match text.trim().parse::<f64>() {
-            Ok(number) if number >= least && number <= most => Ok(number),
-            _ => Err((name, format!("{text} is not a number from {least} to {most}"))),
-        },
-    };
-    let size = |name, default: usize, least: usize| match broker.get(name) {
-        None => Ok(default),
-        Some(text) => match text.trim().parse::<usize>() {
-            Ok(bytes) if bytes >= least => Ok(bytes),
-            _ => Err((name, format!("{text} is not a number of at least {least} bytes"))),
-        },
-    };
-    let settings = CleanerSettings {
-        dedupe_buffer_bytes: size("log.cleaner.dedupe.buffer.size", default.dedupe_buffer_bytes, LEAST_DEDUPE_BUFFER)?,
-        io_buffer_bytes: size("log.cleaner.io.buffer.size", default.io_buffer_bytes, 0)?,
-        load_factor: number("log.cleaner.io.buffer.load.factor", default.load_factor, 0.1, 0.95)?,
-        max_bytes_per_second: number(
-            "log.cleaner.io.max.bytes.per.second",
-            default.max_bytes_per_second,
-            1.0,
-            f64::MAX,
-        )?,
-    };
-    match broker.get("log.cleaner.enable").map_or("true", |text| text.trim()) {
-        "true" => Ok(Some(settings)),
-        "false" => Ok(None),
-        other => Err(("log.cleaner.enable", format!("{other} is neither true nor false"))),
-    }
+    let real = |name: &str, default: f64| broker.read::<f64>(name).unwrap_or(default);
+    broker.flag("log.cleaner.enable").then(|| CleanerSettings {
+        dedupe_buffer_bytes: broker.size("log.cleaner.dedupe.buffer.size"),
+        io_buffer_bytes: broker.size("log.cleaner.io.buffer.size"),
+        load_factor: real("log.cleaner.io.buffer.load.factor", default.load_factor).clamp(0.1, 0.95),
+        max_bytes_per_second: real("log.cleaner.io.max.bytes.per.second", default.max_bytes_per_second).max(1.0),
+    })
 }

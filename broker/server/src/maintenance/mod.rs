@@ -16,11 +16,12 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     partition::{NEVER, NotNow, Partition},
+    settings::Live,
 };
 use cleaner::Cleaner;
 use parking_lot::{Condvar, Mutex};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
-use tifo_storage::{CleanerSettings, Doomed};
+use tifo_storage::Doomed;
 use tokio_util::sync::CancellationToken;
 
 /// Between two ticks.
@@ -57,8 +58,8 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    pub fn new(catalog: Arc<Catalog>, clock: Clock, cleaner: Option<CleanerSettings>) -> Self {
-        let cleaner = Cleaner::new(cleaner);
+    pub fn new(catalog: Arc<Catalog>, clock: Clock, config: Arc<Live>) -> Self {
+        let cleaner = Cleaner::new(config);
         Self { catalog, clock, queue: Mutex::default(), workers: Mutex::default(), idle: Condvar::new(), cleaner }
     }
 

@@ -45,9 +45,9 @@ pub enum ConnectionError {
 /// Serves the connection until either side leaves.
 pub async fn run(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) -> Result<(), ConnectionError> {
     let local = stream.local_addr()?;
-    let config = &shared.services.config;
-    let transport = Transport::new(stream, config.socket_request_max_bytes)?;
-    let max_idle = Duration::from_millis(config.connections_max_idle_ms);
+    let config = shared.services.config.now();
+    let transport = Transport::new(stream, config.connections.socket_request_max_bytes)?;
+    let max_idle = config.connections.max_idle;
     let mut connection = Connection { transport, peer, local, shared, max_idle, in_flight: FuturesOrdered::new() };
     connection.serve().await
 }

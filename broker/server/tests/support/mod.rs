@@ -22,10 +22,7 @@ use tokio::{
 
 /// The timestamps of the tests' records are of long ago: retention would take them.
 pub fn config(dir: &Path) -> BrokerConfig {
-    let mut config =
-        BrokerConfig { data_dir: dir.to_owned(), listeners: "127.0.0.1:0".into(), ..BrokerConfig::default() };
-    config.settings.insert("log.retention.ms".into(), "-1".into());
-    config
+    BrokerConfig::new(dir).with("listeners", "127.0.0.1:0").with("log.retention.ms", -1)
 }
 
 pub async fn start(dir: &Path) -> Broker {

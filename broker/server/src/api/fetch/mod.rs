@@ -181,7 +181,7 @@ impl Fetch {
             session,
             isolation: request.isolation_level.into(),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
-            max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(services.config.fetch_max_bytes),
+            max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(services.config.now().fetch_max_bytes),
             max_wait: Duration::from_millis(wait_ms).min(MAX_WAIT),
             services: services.clone(),
             context,

@@ -1,0 +1,114 @@
+//! What AlterConfigs and IncrementalAlterConfigs share: which resource is meant, and one outcome for each.
+//!
+//! To add a type of resource: a variant of [`Resource`], and its arm in each of its methods.
+
+use super::describe_configs::{BROKER, TOPIC};
+use crate::{
+    catalog::Catalog,
+    errors::RequestError,
+    settings::{self, Scope, SettingType, Settings, topics},
+};
+use kafka_protocol::protocol::StrBytes;
+
+/// Whose settings are altered.
+#[derive(Debug, Clone, Copy)]
+pub enum Resource<'a> {
+    Topic(&'a str),
+    Broker(Scope),
+}
+
+/// What a resource is answered.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub code: i16,
+    pub message: Option<StrBytes>,
+}
+
+/// Alters each resource, on a thread that may wait for the disk.
+pub async fn alter_all<R: Send + 'static>(
+    resources: Vec<R>,
+    alter: impl Fn(&R) -> Result<(), RequestError> + Send + 'static,
+) -> Vec<(R, Outcome)> {
+    let work = move || {
+        let answered = resources.into_iter().map(|resource| {
+            let outcome = outcome(alter(&resource));
+            (resource, outcome)
+        });
+        answered.collect()
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_default()
+}
+
+fn outcome(altered: Result<(), RequestError>) -> Outcome {
+    match altered {
+        Ok(()) => Outcome::default(),
+        Err(error @ RequestError::UnknownOperation(_)) => Outcome { code: error.code(), message: None },
+        Err(error) => Outcome { code: error.code(), message: Some(error.message()) },
+    }
+}
+
+impl<'a> Resource<'a> {
+    pub fn find(catalog: &Catalog, resource_type: i8, name: &'a str) -> Result<Self, RequestError> {
+        let invalid = |complaint: String| Err(RequestError::InvalidRequest(complaint));
+        match resource_type {
+            TOPIC if name.is_empty() => invalid("Default topic resources are not allowed.".into()),
+            TOPIC => Ok(Self::Topic(name)),
+            BROKER if name.is_empty() => Ok(Self::Broker(Scope::Cluster)),
+            BROKER => match (name.parse::<i32>(), catalog.node_id()) {
+                (Ok(id), node_id) if id == node_id => Ok(Self::Broker(Scope::Broker)),
+                (Ok(_), node_id) => invalid(format!("Unexpected broker id, expected {node_id}, but received {name}")),
+                (Err(_), _) => invalid(format!("Node id must be an integer, but it is: {name}")),
+            },
+            other => invalid(format!("Unknown resource type {other}")),
+        }
+    }
+
+    /// Replaces what is set by what `change` makes of it; it holds when this returns.
+    pub fn alter(
+        self,
+        catalog: &Catalog,
+        validate_only: bool,
+        change: impl FnOnce(&Settings) -> Result<Settings, RequestError>,
+    ) -> Result<(), RequestError> {
+        match self {
+            Self::Topic(name) => catalog.alter_settings(name, validate_only, change).map_err(|error| match error {
+                // Kafka words this refusal in its own way when settings are altered.
+                RequestError::UnknownTopicOrPartition => RequestError::NoSuchTopic(name.to_owned()),
+                other => other,
+            }),
+            Self::Broker(scope) => catalog.alter_broker_settings(scope, validate_only, change),
+        }
+    }
+
+    /// What items are appended to, or taken from, where nothing is set.
+    pub fn list_default(self, name: &str, is_append: bool) -> Result<String, RequestError> {
+        match self {
+            Self::Topic(_) => {
+                let unknown = || RequestError::InvalidConfig(format!("Unknown topic config name: {name}"));
+                let one = topics::find(name).ok_or_else(unknown)?;
+                let verb = if is_append { "APPEND" } else { "SUBTRACT" };
+                let complaint = || format!("Can't {verb} to key {name} because its type is not LIST.");
+                match one.setting.kind {
+                    SettingType::List => Ok(one.default()),
+                    _ => Err(RequestError::InvalidConfig(complaint())),
+                }
+            }
+            Self::Broker(_) => {
+                let verb = if is_append { "append" } else { "subtract" };
+                match settings::list_default(name) {
+                    Some((true, default)) => Ok(default.to_owned()),
+                    _ => Err(RequestError::InvalidConfig(format!(
+                        "Config value {verb} is not allowed for config key: {name}"
+                    ))),
+                }
+            }
+        }
+    }
+
+    pub fn unknown_operation(self, operation: i8) -> RequestError {
+        match self {
+            Self::Topic(_) => RequestError::UnknownOperation(operation),
+            Self::Broker(_) => RequestError::InvalidRequest(format!("Unknown operations type {operation}")),
+        }
+    }
+}
