@@ -105,7 +105,8 @@ async fn a_lowered_retention_takes_existing_segments_and_their_files_later() {
     fill(&mut client, "t", &[30_000, 20_000, 10_000, 0]).await;
     broker.maintain();
     assert_eq!(earliest(&mut client, "t").await, 0);
-    alter(&mut client, "t", "retention.ms", "15000").await;
+    alter(&mut client, "t", "retention.ms", "15001").await;
+    clock.set_ms(NOW_MS + 1);
     broker.maintain();
     assert_eq!(earliest(&mut client, "t").await, 2);
     let fetched = client.fetch("t", 0, 1).await;
@@ -115,14 +116,14 @@ async fn a_lowered_retention_takes_existing_segments_and_their_files_later() {
     assert_eq!(values(&client.fetch("t", 0, 2).await).len(), 1);
     let partition = dir.path().join("t-0");
     assert_eq!((files(&partition, ".log"), files(&partition, ".log.deleted")), (2, 2));
-    clock.set_ms(NOW_MS + 5000);
+    clock.set_ms(NOW_MS + 5001);
     broker.maintain();
     assert_eq!((files(&partition, ".log"), files(&partition, ".deleted")), (2, 0));
     // In time the rest goes too, the active segment included, and writing goes on behind it.
-    clock.set_ms(NOW_MS + 15_001);
+    clock.set_ms(NOW_MS + 15_002);
     broker.maintain();
     assert_eq!(earliest(&mut client, "t").await, 4);
-    assert_eq!(client.produce("t", 0, batch_at(NOW_MS + 15_001)).await, (NONE, 4));
+    assert_eq!(client.produce("t", 0, batch_at(NOW_MS + 15_002)).await, (NONE, 4));
     broker.shutdown().await;
 }
 

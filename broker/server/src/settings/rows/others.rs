@@ -25,7 +25,7 @@ pub const SETTINGS: &[Setting] = &[
     idle("metrics.num.samples", Int, Some("2"), AtLeast(1), ReadOnly, METRICS),
     idle("metrics.recording.level", String, Some("INFO"), Any, ReadOnly, METRICS),
     idle("metrics.sample.window.ms", Long, Some("30000"), AtLeast(1), ReadOnly, METRICS),
-    works("num.partitions", Int, Some("1"), Any, ReadOnly, "Partitions of topics that are created without saying how many."),
+    works("num.partitions", Int, Some("1"), AtLeast(1), ReadOnly, "Partitions of topics that are created without saying how many."),
     idle("producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, ReadOnly, PURGATORY),
     idle("quota.window.num", Int, Some("11"), AtLeast(1), ReadOnly, QUOTAS),
     idle("quota.window.size.seconds", Int, Some("1"), AtLeast(1), ReadOnly, QUOTAS),
