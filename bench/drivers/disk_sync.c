@@ -10,17 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cpu.h"
+#include "driver.h"
 
 enum { APPENDS = 2000, BLOCK = 4096 };
 
-static int by_value(const void *a, const void *b) {
-        double x = *(const double *)a, y = *(const double *)b;
-        return x < y ? -1 : x > y;
-}
-
 int main(int argc, char **argv) {
-        static double took[APPENDS];
+        static uint32_t took[APPENDS];
         static char block[BLOCK];
         if (argc != 2) return fprintf(stderr, "usage: disk_sync FILE\n"), 2;
         int file = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
@@ -29,9 +24,10 @@ int main(int argc, char **argv) {
                 if (write(file, block, sizeof block) != BLOCK) return perror("write"), 1;
                 double start = monotonic_seconds();
                 if (fdatasync(file)) return perror("fdatasync"), 1;
-                took[i] = (monotonic_seconds() - start) * 1e3;
+                took[i] = (uint32_t)((monotonic_seconds() - start) * 1e6);
         }
         unlink(argv[1]);
-        qsort(took, APPENDS, sizeof took[0], by_value);
-        printf("{\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}\n", took[APPENDS / 2], took[APPENDS * 99 / 100], took[APPENDS * 999 / 1000]);
+        sort_samples(took, APPENDS);
+        printf("{\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}\n", quantile_ms(took, APPENDS, 0.5),
+               quantile_ms(took, APPENDS, 0.99), quantile_ms(took, APPENDS, 0.999));
 }

@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <librdkafka/rdkafka.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cpu.h"
+#include "driver.h"
 
 enum { POOL_BYTES = 1 << 20, MAX_OVERRIDES = 32, MAX_SAMPLES = 1 << 20, BATCH = 1000, STALL_SECONDS = 60 };
 
@@ -33,17 +32,7 @@ static uint32_t samples[MAX_SAMPLES];
 static size_t sample_count;
 static struct traffic { double tx, tx_bytes, rx, rx_bytes; } traffic;
 
-static void die(const char *what, const char *why) {
-        fprintf(stderr, "log_load: %s: %s\n", what, why);
-        exit(1);
-}
-
 /* ---------------------------------------------------------------- settings */
-static void set(rd_kafka_conf_t *conf, const char *key, const char *value) {
-        char error[512];
-        if (rd_kafka_conf_set(conf, key, value, error, sizeof error) != RD_KAFKA_CONF_OK) die(key, error);
-}
-
 /* The totals stand at the top level of librdkafka's statistics, before the lists of brokers and topics, but only newer versions
  * put them there; so take the last occurrence, which is the top-level one in every version. */
 static double last_number_after(const char *json, const char *key) {
@@ -153,18 +142,12 @@ static void admin(int create) {
 }
 
 /* ---------------------------------------------------------------- results */
-static int by_value(const void *a, const void *b) {
-        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-        return x < y ? -1 : x > y;
-}
-
-static double quantile_ms(double q) { return sample_count ? samples[(size_t)(q * (double)(sample_count - 1))] / 1000.0 : 0; }
-
 static void report(int64_t records, double seconds, double cpu_seconds) {
-        qsort(samples, sample_count, sizeof samples[0], by_value);
+        sort_samples(samples, sample_count);
         printf("{\"records\":%" PRId64 ",\"payload_bytes\":%" PRId64 ",\"failed\":%" PRId64 ",\"seconds\":%.4f,\"cpu_seconds\":%.4f,"
                "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,\"requests\":%.0f,\"tx_bytes\":%.0f,\"rx_bytes\":%.0f}\n",
-               records, records * opt.size, failed, seconds, cpu_seconds, quantile_ms(0.5), quantile_ms(0.99), quantile_ms(0.999),
+               records, records * opt.size, failed, seconds, cpu_seconds, quantile_ms(samples, sample_count, 0.5),
+               quantile_ms(samples, sample_count, 0.99), quantile_ms(samples, sample_count, 0.999),
                traffic.tx, traffic.tx_bytes, traffic.rx_bytes);
         fflush(stdout);
         _exit(failed ? 1 : 0); /* librdkafka's orderly end takes seconds, and nobody waits for it */

@@ -6,7 +6,6 @@
  * Place: bench/run, part `durability`. The first second warms up and is not counted.
  */
 #include <errno.h>
-#include <librdkafka/rdkafka.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -15,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cpu.h"
+#include "driver.h"
 
 enum { MAX_CLIENTS = 256, MAX_SAMPLES = 1 << 21, ANSWER_MS = 30000 };
 
@@ -28,16 +27,6 @@ static struct options {
 static uint32_t samples[MAX_SAMPLES];
 static atomic_size_t sample_count;
 static double counted_from, counted_to;
-
-static void die(const char *what, const char *why) {
-        fprintf(stderr, "sync_load: %s: %s\n", what, why);
-        exit(1);
-}
-
-static void set(rd_kafka_conf_t *conf, const char *key, const char *value) {
-        char error[512];
-        if (rd_kafka_conf_set(conf, key, value, error, sizeof error) != RD_KAFKA_CONF_OK) die(key, error);
-}
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
         (void)rk;
@@ -95,13 +84,6 @@ static void *run(void *number) {
         return NULL; /* librdkafka's orderly end takes seconds, and nobody waits for it */
 }
 
-static int by_value(const void *a, const void *b) {
-        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-        return x < y ? -1 : x > y;
-}
-
-static double quantile_ms(size_t count, double q) { return count ? samples[(size_t)(q * (double)(count - 1))] / 1000.0 : 0; }
-
 int main(int argc, char **argv) {
         for (int c; (c = getopt(argc, argv, "b:t:p:s:c:r:d:P:")) != -1;) switch (c) {
                 case 'b': opt.brokers = optarg; break;
@@ -129,9 +111,9 @@ int main(int argc, char **argv) {
         cpu = cpu_seconds_of(opt.server) - cpu;
         for (int i = 0; i < opt.clients; i++) pthread_join(threads[i], NULL);
         size_t counted = atomic_load(&sample_count), kept = counted < MAX_SAMPLES ? counted : MAX_SAMPLES;
-        qsort(samples, kept, sizeof samples[0], by_value);
+        sort_samples(samples, kept);
         printf("{\"records\":%zu,\"seconds\":%d,\"rate\":%.1f,\"cpu_seconds\":%.4f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}\n", counted,
-               opt.seconds, (double)counted / opt.seconds, cpu, quantile_ms(kept, 0.5), quantile_ms(kept, 0.99), quantile_ms(kept, 0.999));
+               opt.seconds, (double)counted / opt.seconds, cpu, quantile_ms(samples, kept, 0.5), quantile_ms(samples, kept, 0.99), quantile_ms(samples, kept, 0.999));
         fflush(stdout);
         _exit(0);
 }

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from contextlib import contextmanager
 
 LOAD_TIMEOUT_S = 600
 
@@ -27,3 +28,26 @@ class Topic:
 
     def delete(self):
         self.run("delete")
+
+
+@contextmanager
+def warm_kafka(fleet, names, warm):
+    """Apache Kafka for a whole part, warmed up: a JVM is at its best only then. None when it is not measured."""
+    kafka = fleet.make("kafka").start() if "kafka" in names else None
+    if kafka:
+        warm(kafka)
+    yield kafka
+    if kafka:
+        fleet.drop(kafka)
+
+
+def in_turn(fleet, names, kafka, part, results, once):
+    """`once(server)` for one after the other; all but Kafka are started afresh. One that fails is reported as failing, the others go on."""
+    for name in names:
+        server = kafka if name == "kafka" else fleet.make(name).start()
+        try:
+            once(server)
+        except RuntimeError as error:
+            results.fail(part, name, str(error))
+        if server is not kafka:
+            fleet.drop(server)

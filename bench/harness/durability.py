@@ -4,7 +4,7 @@ The disk's own fdatasync is timed in the same round. Two loads: as fast as answe
 neither side is short of a processor). Apache Kafka syncs by `flush.messages=1`; kfake has no such setting.
 """
 
-from .drive import Topic, load
+from .drive import Topic, in_turn, load, warm_kafka
 
 CLIENTS = 64
 PARTITIONS = 1
@@ -16,28 +16,21 @@ SYNCED = {"tifo": "tifo.durability=fsync", "kafka": "flush.messages=1"}
 
 def measure(choice, fleet, results):
     names = [name for name in choice.servers if name in SYNCED]
-    kafka = fleet.make("kafka").start() if "kafka" in names else None
-    if kafka:
-        once(choice, fleet, kafka, "warm", [], 0, None)
-    for number in range(choice.runs):
-        disk(fleet, results)
-        for name in names:
-            server = kafka if name == "kafka" else fleet.make(name).start()
-            try:
-                for label, config in (("page cache", []), ("fsync", ["-C", SYNCED[name]])):
-                    for rate in (0, PACED_RATE):
-                        once(choice, fleet, server, f"{label.replace(' ', '-')}-{rate}-{number}", config, rate, results, f"{name}, {label}")
-            except RuntimeError as error:
-                results.fail("durability", name, str(error))
-            if server is not kafka:
-                fleet.drop(server)
-    if kafka:
-        fleet.drop(kafka)
+    with warm_kafka(fleet, names, lambda kafka: once(choice, fleet, kafka, "warm", [], 0, None)) as kafka:
+        for number in range(choice.runs):
+            disk(fleet, results)
+            in_turn(fleet, names, kafka, "durability", results, lambda server: loads(choice, fleet, server, number, results))
 
 
 def disk(fleet, results):
     got = load([fleet.tools.disk_sync, fleet.work / "disk-sync"])
     results.add("durability", "the disk's fdatasync", load="4 KiB", **got)
+
+
+def loads(choice, fleet, server, number, results):
+    for label, config in (("page cache", []), ("fsync", ["-C", SYNCED[server.name]])):
+        for rate in (0, PACED_RATE):
+            once(choice, fleet, server, f"{label.replace(' ', '-')}-{rate}-{number}", config, rate, results, f"{server.name}, {label}")
 
 
 def once(choice, fleet, server, name, config, rate, results, label=""):

@@ -1,6 +1,6 @@
 """Produce-to-consume latency of single records at 1,000/s, acks=all, linger.ms=0, one partition."""
 
-from .drive import Topic
+from .drive import Topic, in_turn, warm_kafka
 
 RATE = 1000
 SECONDS = 6  # the first is warm-up
@@ -8,20 +8,9 @@ SECONDS = 6  # the first is warm-up
 
 def measure(choice, fleet, results):
     names = [name for name in choice.servers if name != "floor"]
-    kafka = fleet.make("kafka").start() if "kafka" in names else None
-    if kafka:
-        once(fleet, kafka, "warm", None)
-    for number in range(choice.runs):
-        for name in names:
-            server = kafka if name == "kafka" else fleet.make(name).start()
-            try:
-                once(fleet, server, f"latency-{number}", results)
-            except RuntimeError as error:
-                results.fail("latency", name, str(error))
-            if server is not kafka:
-                fleet.drop(server)
-    if kafka:
-        fleet.drop(kafka)
+    with warm_kafka(fleet, names, lambda kafka: once(fleet, kafka, "warm", None)) as kafka:
+        for number in range(choice.runs):
+            in_turn(fleet, names, kafka, "latency", results, lambda server: once(fleet, server, f"latency-{number}", results))
 
 
 def once(fleet, server, name, results):

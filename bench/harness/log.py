@@ -7,7 +7,7 @@ started once and warmed up, because a JVM is at its best only then.
 from collections import namedtuple
 from itertools import product
 
-from .drive import Topic, load
+from .drive import Topic, in_turn, load, warm_kafka
 from .process import rss_mib
 
 Cell = namedtuple("Cell", "size partitions codec")
@@ -19,38 +19,23 @@ WARM_UP_ROUNDS = {True: 2, False: 3}
 
 def measure(choice, fleet, results):
     cells = [Cell(*values) for values in product(choice.sizes, choice.partitions, choice.codecs)]
-    kafka = warm_kafka(choice, fleet, cells) if "kafka" in choice.servers else None
-    for number in range(choice.runs):
-        for cell in cells:
-            wire = {}
-            for name in (name for name in choice.servers if name != "floor"):
-                server = kafka if name == "kafka" else fleet.make(name).start()
-                guarded(results, name, lambda: broker(choice, fleet, server, cell, results, f"bench-{number}", wire))
-                if server is not kafka:
-                    fleet.drop(server)
-            if "floor" in choice.servers:
-                guarded(results, "floor", lambda: floor(choice, fleet, cell, results, wire))
-    if kafka:
-        fleet.drop(kafka)
+    brokers = [name for name in choice.servers if name != "floor"]
+    with warm_kafka(fleet, brokers, lambda kafka: warm_up(choice, fleet, kafka, cells)) as kafka:
+        for number in range(choice.runs):
+            for cell in cells:
+                wire = {}
+                in_turn(fleet, brokers, kafka, "log", results, lambda server: broker(choice, fleet, server, cell, results, f"bench-{number}", wire))
+                if "floor" in choice.servers:
+                    in_turn(fleet, ["floor"], None, "log", results, lambda server: floor(choice, fleet, server, cell, results, wire))
 
 
-def guarded(results, name, cell):
-    """A server that fails a cell is reported as failing it; the others go on."""
-    try:
-        cell()
-    except RuntimeError as error:
-        results.fail("log", name, str(error))
-
-
-def warm_kafka(choice, fleet, cells):
-    kafka = fleet.make("kafka").start()
+def warm_up(choice, fleet, kafka, cells):
     for number in range(WARM_UP_ROUNDS[choice.quick]):
         cell = cells[number % len(cells)]
         topic = Topic(fleet, kafka, f"warm-{number}", cell.partitions)
         for mode in ("produce", "fetch"):
             topic.run(mode, *record_arguments(choice, cell))
         topic.delete()
-    return kafka
 
 
 def payload_bytes(choice, cell):
@@ -75,15 +60,13 @@ def broker(choice, fleet, server, cell, results, prefix, wire):
     topic.delete()
 
 
-def floor(choice, fleet, cell, results, wire):
-    server = fleet.make("floor").start()
+def floor(choice, fleet, server, cell, results, wire):
     for mode in ("produce", "fetch"):
         per_payload, frame = wire.get(mode, (1.0, DEFAULT_FRAME))
         payload = payload_bytes(choice, cell)
         frame = max(4096, min(int(frame), MAX_FRAME))
         got = load([fleet.tools.floor_load, mode, server.port, server.pid, frame, int(payload * per_payload)])
         keep(results, mode, cell, "floor", got, payload, frame_kb=frame / 1000)
-    fleet.drop(server)
 
 
 def keep(results, mode, cell, name, got, payload, **more):

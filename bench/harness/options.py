@@ -7,7 +7,7 @@ SERVERS = ["tifo", "kafka", "kfake", "floor"]
 
 def parse(parts):
     p = argparse.ArgumentParser(prog="bench/run", description="Measures Tifo beside Apache Kafka, kfake and a floor, in turn, in one run.")
-    p.add_argument("--quick", action="store_true", help="under 3 minutes: fewer bytes, one partition, one short tap run")
+    p.add_argument("--quick", action="store_true", help="some minutes: fewer bytes, one partition, one short tap run")
     p.add_argument("--rounds", "--runs", dest="runs", type=int, help="rounds; medians are taken over them (5)")
     p.add_argument("--only", type=csv, default=list(parts), metavar="PART,…", help=f"of {', '.join(parts)}")
     p.add_argument("--servers", type=csv, default=SERVERS, metavar="NAME,…", help=f"of {', '.join(SERVERS)}")

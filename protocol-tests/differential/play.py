@@ -9,7 +9,6 @@ times, `$saved` what was saved. `records: {values: [...]}` becomes a batch.
 """
 import itertools
 import re
-import socket
 import string
 import struct
 import time
@@ -18,14 +17,15 @@ from pathlib import Path
 
 import yaml
 from differential.schema import Versions
-from suite import wire
+from suite import batches, wire
 
 ANSWER_S = 15
 UNTIL_S = 20
 UNTIL_PAUSE_S = 0.05
 # When the records were made: the same for both brokers, and of today, so that neither takes them for expired.
 NOW_MS = time.time_ns() // 1_000_000
-BATCH_OPTIONS = {"values", "producerId", "producerEpoch", "baseSequence", "timestamp", "patch", "times"}
+BATCH_LIES = {"magic", "crc", "length"}
+BATCH_OPTIONS = {"values", "producerId", "producerEpoch", "baseSequence", "timestamp", "times"} | BATCH_LIES
 # What Kafka answers before it has taken effect (a client meets the topic that "does not exist"): awaited at the broker that needs it.
 CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs", "DeleteRecords"}
 BARRIER_TOPIC = "barrier"
@@ -65,39 +65,24 @@ def read_script(path):
             for one in raw["sessions"]]
 
 
-class Connection:
+class Connection(wire.Connection):
     def __init__(self, bootstrap):
-        host, port = bootstrap.rsplit(":", 1)
-        self._socket = socket.create_connection((host, int(port)), ANSWER_S)
-        self._socket.settimeout(ANSWER_S)
+        super().__init__(bootstrap, ANSWER_S)
         self._number = 0
 
     def ask(self, api, version, body):
         """The decoded answer, or `closed` or `no answer`."""
         self._number += 1
         try:
-            self._socket.sendall(api.frame(version, self._number, body))
-            answer = self._read(struct.unpack(">i", self._read(4))[0])
+            answer = self.exchange(api.frame(version, self._number, body))
         except TimeoutError:
             return "no answer"
-        except (ConnectionError, EOFError):
+        except ConnectionError:
             return "closed"
         try:
             return api.answer(version, answer)
         except (ValueError, struct.error, UnicodeDecodeError) as error:
             return f"undecodable: {error}"
-
-    def _read(self, size):
-        data = b""
-        while len(data) < size:
-            part = self._socket.recv(size - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
-
-    def close(self):
-        self._socket.close()
 
 
 class Player:
@@ -219,14 +204,11 @@ def names(session, version):
 
 
 def batch(options):
-    """One record batch; `patch: {offset: hex}` then overwrites bytes, for batches that lie."""
+    """One record batch, or the same several times; `magic`, `crc` and `length` lie when they are given."""
     values = [value.encode() for value in options["values"]]
-    data = bytearray(wire.batch(options.get("producerId", -1), options.get("producerEpoch", -1), options.get("baseSequence", -1), values,
-                                options.get("timestamp", NOW_MS)))
-    for offset, content in options.get("patch", {}).items():
-        content = bytes.fromhex(str(content))
-        data[offset:offset + len(content)] = content
-    return bytes(data) * options.get("times", 1)
+    producer = tuple(options.get(name, -1) for name in ("producerId", "producerEpoch", "baseSequence"))
+    lies = {name: options[name] for name in BATCH_LIES if name in options}
+    return batches.of_values(values, options.get("timestamp", NOW_MS), producer, **lies).encode() * options.get("times", 1)
 
 
 def value_at(answer, path):

@@ -218,7 +218,7 @@ class Api:
         head = struct.pack(">hhi", self.key, version, correlation_id) + struct.pack(">h", 12) + b"differential"
         if version in self.request.flexible:
             head += b"\0"
-        return struct.pack(">i", len(head) + len(body)) + head + body
+        return head + body
 
     def answer(self, version, data):
         """The body of an answer, header taken off."""

@@ -3,11 +3,35 @@ import gzip
 import struct
 from dataclasses import dataclass, replace
 
-from suite.wire import crc32c, varint
-
 NO_CODEC, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 LOG_APPEND_TIME, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20
 HEADER_BYTES = 61
+
+
+def _crc_table():
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+_TABLE = _crc_table()
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def varint(value):
+    value, out = (value << 1) ^ (value >> 63), b""
+    while value >= 0x80:
+        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+    return out + bytes([value])
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,11 @@ class Batch:
                               newest if self.max_timestamp is None else self.max_timestamp, *self.producer, count) + payload
         rest = struct.pack(">ibI", -1, self.magic, crc32c(checked) if self.crc is None else self.crc) + checked
         return struct.pack(">qi", self.base_offset, len(rest) if self.length is None else self.length) + rest
+
+
+def of_values(values, timestamp, producer=(-1, -1, -1), **lies):
+    """A batch of records without keys; `producer`: id, epoch, first sequence."""
+    return Batch(timestamp, tuple(Record(value, None) for value in values), producer=producer, **lies)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Produce, Fetch and CreateTopics by hand, with all that their answers say."""
 import struct
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 
 from suite import batches, wire
@@ -98,10 +98,5 @@ class Wire(wire.Wire):
         return {key: (least, most) for key, least, most in (reply.take("hhh") for _ in range(count))}
 
 
-@contextmanager
 def connect(target):
-    connected = Wire(target.bootstrap)
-    try:
-        yield connected
-    finally:
-        connected.close()
+    return closing(Wire(target.bootstrap))

@@ -2,7 +2,7 @@
 import socket
 import struct
 import time
-from contextlib import contextmanager
+from contextlib import closing
 
 from suite.process import Deadline
 
@@ -15,73 +15,47 @@ NONE, CORRUPT_MESSAGE, LOADING, OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH = 
 LOADING_WAIT_S = 0.1
 
 
-def _crc_table():
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-        table.append(byte)
-    return table
-
-
-_TABLE = _crc_table()
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFFFFFF
-
-
-def varint(value):
-    value, out = (value << 1) ^ (value >> 63), b""
-    while value >= 0x80:
-        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
-    return out + bytes([value])
-
-
-def _record(index, value):
-    body = b"\0" + varint(0) + varint(index) + varint(-1) + varint(len(value)) + value + varint(0)
-    return varint(len(body)) + body
-
-
-def batch(producer_id, epoch, sequence, values, timestamp):
-    """One uncompressed record batch of magic 2."""
-    records = b"".join(_record(index, value) for index, value in enumerate(values))
-    checked = struct.pack(">hiqqqhii", 0, len(values) - 1, timestamp, timestamp, producer_id, epoch, sequence,
-                          len(values)) + records
-    rest = struct.pack(">ibI", -1, 2, crc32c(checked)) + checked
-    return struct.pack(">qi", 0, len(rest)) + rest
-
-
 def text(value):
     return struct.pack(">h", len(value)) + value.encode()
 
 
-class Wire:
-    """One connection to a broker."""
+class Connection:
+    """Frames to one broker, and its answers."""
 
-    def __init__(self, bootstrap):
+    def __init__(self, bootstrap, timeout_s=TIMEOUT_S):
         host, port = bootstrap.rsplit(":", 1)
-        self._socket = socket.create_connection((host, int(port)), TIMEOUT_S)
-        self._number = 0
+        self._socket = socket.create_connection((host, int(port)), timeout_s)
 
-    def _ask(self, key, version, body):
-        self._number += 1
-        frame = struct.pack(">hhi", key, version, self._number) + text("protocol-tests") + body
+    def exchange(self, frame):
+        """The answer, with its header. TimeoutError without one, ConnectionError when the broker hangs up."""
         self._socket.sendall(struct.pack(">i", len(frame)) + frame)
-        reply = self._read(struct.unpack(">i", self._read(4))[0])
-        assert struct.unpack(">i", reply[:4])[0] == self._number, "an answer to another request"
-        return reply[4:]
+        return self._read(struct.unpack(">i", self._read(4))[0])
 
     def _read(self, size):
         data = b""
         while len(data) < size:
             part = self._socket.recv(size - len(data))
-            assert part, "the broker hung up"
+            if not part:
+                raise ConnectionError("the broker hung up")
             data += part
         return data
+
+    def close(self):
+        self._socket.close()
+
+
+class Wire(Connection):
+    """Requests by hand."""
+
+    def __init__(self, bootstrap):
+        super().__init__(bootstrap)
+        self._number = 0
+
+    def _ask(self, key, version, body):
+        self._number += 1
+        reply = self.exchange(struct.pack(">hhi", key, version, self._number) + text("protocol-tests") + body)
+        assert struct.unpack(">i", reply[:4])[0] == self._number, "an answer to another request"
+        return reply[4:]
 
     def init_producer_id(self):
         """(producer id, epoch) of a new idempotent producer. Apache Kafka is not ready for it at once: clients ask again."""
@@ -103,14 +77,6 @@ class Wire:
         _, error, base_offset = struct.unpack(">ihq", reply[start:start + 14])
         return error, base_offset
 
-    def close(self):
-        self._socket.close()
 
-
-@contextmanager
 def connect(target):
-    wire = Wire(target.bootstrap)
-    try:
-        yield wire
-    finally:
-        wire.close()
+    return closing(Wire(target.bootstrap))

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from suite import checks, clients, dump_log, wire
+from suite import batches, checks, clients, dump_log, wire
 from suite.cutting_proxy import CuttingProxy
 from suite.workload import workload
 
@@ -22,8 +22,8 @@ class Producer:
     def send(self, number, epoch=None):
         """Sends batch `number`, whose records carry the sequences of its place."""
         values = [f"{number}-{i}".encode() for i in range(PER_BATCH)]
-        return self._wire.produce(self._topic, 0, wire.batch(
-            self.producer_id, self.epoch if epoch is None else epoch, number * PER_BATCH, values, int(time.time() * 1000)))
+        producer = self.producer_id, self.epoch if epoch is None else epoch, number * PER_BATCH
+        return self._wire.produce(self._topic, 0, batches.of_values(values, int(time.time() * 1000), producer).encode())
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_two_producers_do_not_mix(connection, topic):
 
 def test_a_damaged_batch_is_refused(connection, topic):
     producer = Producer(connection, topic)
-    good = wire.batch(producer.producer_id, 0, 0, [b"whole"], int(time.time() * 1000))
+    good = batches.of_values([b"whole"], int(time.time() * 1000), (producer.producer_id, 0, 0)).encode()
     damaged = good[:-2] + bytes([good[-2] ^ 0x40]) + good[-1:]
     assert connection.produce(topic, 0, damaged)[0] == wire.CORRUPT_MESSAGE
     assert connection.produce(topic, 0, good) == (wire.NONE, 0)

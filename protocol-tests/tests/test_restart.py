@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from suite import checks, clients, dump_log, wire
+from suite import batches, checks, clients, dump_log, wire
 from suite.observer import Observer
 from suite.targets import Tifo
 from suite.workload import workload
@@ -63,7 +63,7 @@ class Survivor:
         self.restart_s = time.monotonic() - started
 
     def batch(self, sequence):
-        return wire.batch(*self.producer, sequence, [b"numbered"], int(time.time() * 1000))
+        return batches.of_values([b"numbered"], int(time.time() * 1000), (*self.producer, sequence)).encode()
 
 
 @pytest.fixture(scope="module")
