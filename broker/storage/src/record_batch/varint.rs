@@ -44,6 +44,13 @@ fn read_unsigned(bytes: &mut &[u8], max_length: u32) -> Option<u64> {
         *bytes = rest;
         return Some(u64::from(first));
     }
+    // Nearly all that are not one byte long are two.
+    if let Some((&second, rest)) = rest.split_first()
+        && second < 0x80
+    {
+        *bytes = rest;
+        return Some(u64::from(first & 0x7f) | u64::from(second) << 7);
+    }
     read_long_unsigned(bytes, max_length)
 }
 

@@ -167,11 +167,10 @@ struct Fetch {
 impl Fetch {
     fn new(services: &Arc<Services>, request: &FetchRequest, context: Context) -> Result<Self, ResponseError> {
         let asked = asked(request, &context);
-        let named = if asked.epoch > 0 { Vec::new() } else { asked.partitions.clone() };
         let goes = Session::Goes { id: asked.session_id, epoch: asked.epoch };
         let (session, partitions) = match services.fetch_sessions.begin(asked, services.clock.now_ms()) {
-            Begun::Without => (Session::Without, named),
-            Begun::Full => (Session::New, named),
+            Begun::Without(named) => (Session::Without, named),
+            Begun::Full(named) => (Session::New, named),
             Begun::Incremental(all) => (goes, all),
             Begun::Refused(error) => return Err(error),
         };

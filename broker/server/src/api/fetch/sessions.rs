@@ -55,10 +55,10 @@ pub struct Told {
 /// A session at the beginning of a fetch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// The request names all; no session is wanted, or it has just ended.
-    Without,
+    /// No session is wanted, or it has just ended: what the request names is all.
+    Without(Vec<(Key, Wanted)>),
     /// The request names all, and a session is wanted.
-    Full,
+    Full(Vec<(Key, Wanted)>),
     /// All partitions of the session, in its order.
     Incremental(Vec<(Key, Wanted)>),
     Refused(ResponseError),
@@ -109,11 +109,13 @@ impl FetchSessions {
 
     /// Finds the session and takes in what the request changes.
     pub fn begin(&self, asked: Asked, now_ms: i64) -> Begun {
-        let mut sessions = self.sessions.lock();
         if asked.epoch <= 0 {
-            sessions.remove(&asked.session_id);
-            return if asked.epoch == 0 { Begun::Full } else { Begun::Without };
+            if asked.session_id != NO_SESSION {
+                self.sessions.lock().remove(&asked.session_id);
+            }
+            return if asked.epoch == 0 { Begun::Full(asked.partitions) } else { Begun::Without(asked.partitions) };
         }
+        let mut sessions = self.sessions.lock();
         let Some(session) = sessions.get_mut(&asked.session_id) else {
             return Begun::Refused(ResponseError::FetchSessionIdNotFound);
         };
@@ -126,7 +128,7 @@ impl FetchSessions {
         session.update(asked.partitions, &asked.forgotten);
         if session.partitions.is_empty() {
             sessions.remove(&asked.session_id);
-            return Begun::Without;
+            return Begun::Without(Vec::new());
         }
         session.last_used_ms = now_ms;
         session.epoch = next_epoch(session.epoch);
@@ -307,7 +309,7 @@ mod tests {
     #[test]
     fn a_session_remembers_what_was_asked_and_tells_what_changed() {
         let sessions = FetchSessions::new(2);
-        assert_eq!(sessions.begin(asked(0, 0, &[(0, 0)], &[]), 0), Begun::Full);
+        assert_eq!(sessions.begin(asked(0, 0, &[(0, 0)], &[]), 0), Begun::Full(vec![(key(0), wanted(0))]));
         let id = create(&sessions, 3, 0);
         assert_eq!(order(sessions.begin(asked(id, 1, &[(1, 7), (3, 9)], &[2]), 0)), [(0, 0), (1, 7), (3, 9)]);
         let answers = [(key(0), told(0, false)), (key(1), told(5, true)), (key(3), told(9, false))];
@@ -351,9 +353,9 @@ mod tests {
     fn a_session_ends_when_it_is_empty_or_a_full_fetch_names_it() {
         let sessions = FetchSessions::new(2);
         let id = create(&sessions, 2, 0);
-        assert_eq!(sessions.begin(asked(id, 1, &[], &[0, 1]), 0), Begun::Without);
+        assert_eq!(sessions.begin(asked(id, 1, &[], &[0, 1]), 0), Begun::Without(vec![]));
         assert!(sessions.sessions.lock().is_empty());
-        for (epoch, begun) in [(0, Begun::Full), (-1, Begun::Without)] {
+        for (epoch, begun) in [(0, Begun::Full(vec![])), (-1, Begun::Without(vec![]))] {
             let id = create(&sessions, 2, 0);
             assert_eq!(sessions.begin(asked(id, epoch, &[], &[]), 0), begun);
             assert!(sessions.sessions.lock().is_empty());
