@@ -195,6 +195,12 @@ pub(crate) fn write_unsynced(file_system: &dyn FileSystem, path: &Path, content:
     replace(file_system, path, content, false)
 }
 
+/// Makes a file that is not there yet and can be made anew: a crash may leave it in part, or empty.
+pub(crate) fn write_new(file_system: &dyn FileSystem, path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    let file = open(file_system, path, true).map_err(io_error("create", path))?;
+    append_all(file_system, &file, content)
+}
+
 fn replace(file_system: &dyn FileSystem, path: &Path, content: &[u8], sync: bool) -> Result<(), StorageError> {
     let temporary = suffixed(path, TEMPORARY_SUFFIX);
     let written = write_temporary(file_system, &temporary, content, sync)
@@ -207,7 +213,10 @@ fn replace(file_system: &dyn FileSystem, path: &Path, content: &[u8], sync: bool
 
 fn write_temporary(file_system: &dyn FileSystem, path: &Path, content: &[u8], sync: bool) -> Result<(), StorageError> {
     let file = open(file_system, path, true).map_err(io_error("create", path))?;
-    file_system.truncate(&file, 0).map_err(io_error("truncate", path))?;
+    // Only what a crash left: ext4 takes any cut to nothing for a replacement, and begins to write the file at once when it is closed.
+    if file_system.length(&file).map_err(io_error("stat", path))? > 0 {
+        file_system.truncate(&file, 0).map_err(io_error("truncate", path))?;
+    }
     append_all(file_system, &file, content)?;
     if sync { file_system.sync_data(&file).map_err(io_error("sync", path)) } else { Ok(()) }
 }

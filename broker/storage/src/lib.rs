@@ -34,5 +34,6 @@ pub use log::{
 };
 pub use open_files::{limit_open_files, open_file_count};
 pub use partition_metadata::{
-    read_partition_metadata, topic_id_from_string, topic_id_to_string, write_partition_metadata,
+    create_partition_metadata, read_partition_metadata, topic_id_from_string, topic_id_to_string,
+    write_partition_metadata,
 };

@@ -2,7 +2,7 @@
 
 use crate::{
     StorageError,
-    file_system::{FileSystem, read_small, write_unsynced},
+    file_system::{FileSystem, read_small, write_new, write_unsynced},
 };
 use std::path::Path;
 use uuid::Uuid;
@@ -14,8 +14,16 @@ const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Writes the topic id into the partition's directory, which exists. A power cut may take it back: then the directory's name says as much.
 pub fn write_partition_metadata(file_system: &dyn FileSystem, dir: &Path, topic_id: Uuid) -> Result<(), StorageError> {
-    let content = format!("version: 0\ntopic_id: {}", topic_id_to_string(topic_id));
-    write_unsynced(file_system, &dir.join(FILE_NAME), content.as_bytes())
+    write_unsynced(file_system, &dir.join(FILE_NAME), content(topic_id).as_bytes())
+}
+
+/// The same in a directory that was just made. A crash may leave the file empty, which says no more than none.
+pub fn create_partition_metadata(file_system: &dyn FileSystem, dir: &Path, topic_id: Uuid) -> Result<(), StorageError> {
+    write_new(file_system, &dir.join(FILE_NAME), content(topic_id).as_bytes())
+}
+
+fn content(topic_id: Uuid) -> String {
+    format!("version: 0\ntopic_id: {}", topic_id_to_string(topic_id))
 }
 
 /// The topic id that the partition's directory bears; None without the file.

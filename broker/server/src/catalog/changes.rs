@@ -3,7 +3,7 @@
 //! Creating: directories and logs first, then the record (from then on the topic exists), then the image. Deleting: the
 //! record first, then the image, then the files; what a crash leaves of them the next start removes.
 
-use super::{Catalog, MetadataRecord, Topic, kafka_uuid, names, opening::in_threads, stopping};
+use super::{Catalog, MetadataRecord, Topic, kafka_uuid, names, stopping};
 use crate::{
     errors::RequestError,
     partition::Partition,
@@ -14,8 +14,6 @@ use uuid::Uuid;
 
 /// Most partitions that one request may add; Kafka's own limit.
 pub const MAX_PARTITIONS_PER_REQUEST: i32 = 10_000;
-/// From so many on, partitions are made in several threads.
-const MANY: usize = 64;
 
 /// What a topic is created with.
 #[derive(Debug, Clone, Default)]
@@ -139,27 +137,18 @@ impl Catalog {
         range: std::ops::Range<i32>,
         settings: &Settings,
     ) -> Result<Vec<Arc<Partition>>, RequestError> {
-        let indexes: Vec<i32> = range.collect();
-        let open = |index: &i32| self.open_partition(name, id, *index, settings);
-        let results: Vec<_> =
-            if indexes.len() < MANY { indexes.iter().map(open).collect() } else { in_threads(&indexes, open) };
-        let (mut opened, mut failed) = (Vec::with_capacity(indexes.len()), None);
-        for (index, result) in indexes.iter().zip(results) {
-            match result {
+        let mut opened = Vec::new();
+        for index in range {
+            match self.open_partition(name, id, index, settings) {
                 Ok(partition) => opened.push(partition),
                 Err(error) => {
                     tracing::error!(topic = %name, partition = index, %error, "partition could not be created");
-                    failed.get_or_insert(error);
+                    self.remove_files(&opened, 0);
+                    return Err(error);
                 }
             }
         }
-        match failed {
-            None => Ok(opened),
-            Some(error) => {
-                self.remove_files(&opened, 0);
-                Err(error)
-            }
-        }
+        Ok(opened)
     }
 
     /// The partitions end at once, their directories bear other names; the maintenance removes them `delay_ms` later.

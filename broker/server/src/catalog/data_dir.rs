@@ -11,7 +11,8 @@ use std::{
     sync::Arc,
 };
 use tifo_storage::{
-    DELETE_SUFFIX, Doomed, StorageError, file_system::FileSystem, read_partition_metadata, write_partition_metadata,
+    DELETE_SUFFIX, Doomed, StorageError, create_partition_metadata, file_system::FileSystem, read_partition_metadata,
+    write_partition_metadata,
 };
 use uuid::Uuid;
 
@@ -103,7 +104,9 @@ impl DataDir {
             Some(_) => tracing::warn!(dir = %dir.display(), "partition.metadata names another topic: written anew"),
             None => {}
         }
-        self.make_partition(dir, id)
+        self.make_directory(&dir)?;
+        write_partition_metadata(&*self.file_system, &dir, id)?;
+        Ok(dir)
     }
 
     /// Makes a new partition's directory. One that another topic of the same name left behind is set aside.
@@ -114,13 +117,13 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed("list", &dir, error)),
         }
-        self.make_partition(dir, id)
+        self.make_directory(&dir)?;
+        create_partition_metadata(&*self.file_system, &dir, id)?;
+        Ok(dir)
     }
 
-    fn make_partition(&self, dir: PathBuf, id: Uuid) -> Result<PathBuf, StorageError> {
-        self.file_system.create_dir_all(&dir).map_err(|error| failed("create", &dir, error))?;
-        write_partition_metadata(&*self.file_system, &dir, id)?;
-        Ok(dir)
+    fn make_directory(&self, dir: &Path) -> Result<(), StorageError> {
+        self.file_system.create_dir_all(dir).map_err(|error| failed("create", dir, error))
     }
 
     /// Whose directory it is; None if that is not said, or no more since a power cut: then the metadata log decides.

@@ -239,7 +239,7 @@ impl Opener<'_> {
 }
 
 /// Does `work` on every item, in a bounded number of threads; results in the items' order.
-pub(super) fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(MAX_THREADS).min(items.len());
     let next = AtomicUsize::new(0);

@@ -28,3 +28,47 @@ pub fn run(_: &Maintenance, partition: &Arc<Partition>, now_ms: i64) -> i64 {
     let _ = partition.checkpoint();
     NEVER
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{catalog::Catalog, clock::Clock, config::BrokerConfig, settings::Live};
+    use std::path::Path;
+    use tifo_storage::{LogConfig, Origin, file_system::RealFileSystem, record_batch::BatchBuilder};
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn maintenance(dir: &Path) -> Maintenance {
+        let config = Arc::new(Live::new(BrokerConfig::new(dir).in_force().unwrap()));
+        let clock = Clock::fixed(NOW_MS);
+        let catalog = Catalog::open(dir, config.clone(), clock.clone(), Arc::new(RealFileSystem)).unwrap();
+        Maintenance::new(Arc::new(catalog), clock, config)
+    }
+
+    /// A partition with so many bytes, as a crash leaves it.
+    fn killed(dir: &Path, bytes: usize) -> tifo_storage::Log {
+        let open = || tifo_storage::Log::open(Arc::new(RealFileSystem), dir, LogConfig::default(), NOW_MS).unwrap();
+        let mut batch = BatchBuilder::default();
+        batch.push(NOW_MS, None, Some(&vec![7; bytes]), &[]);
+        open().0.append(&batch.build(), Origin::Internal, 0, NOW_MS).unwrap();
+        let (log, recovered) = open();
+        assert!(recovered.scanned_bytes > u64::try_from(bytes).unwrap());
+        log
+    }
+
+    /// Each of two crashes within a minute would else scan what the first one did.
+    #[test]
+    fn what_a_start_had_to_scan_is_checkpointed_by_the_first_tick() {
+        for (bytes, scanned_again) in [(2 << 20, false), (1000, true)] {
+            let (dir, log_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let partition = Arc::new(Partition::new("t".into(), 0, Some(killed(log_dir.path(), bytes))));
+            assert_eq!(run(&maintenance(dir.path()), &partition, NOW_MS), NEVER);
+            drop(partition);
+            let (_, recovered) =
+                tifo_storage::Log::open(Arc::new(RealFileSystem), log_dir.path(), LogConfig::default(), NOW_MS)
+                    .unwrap();
+            assert_eq!(recovered.scanned_bytes > 0, scanned_again);
+        }
+    }
+}

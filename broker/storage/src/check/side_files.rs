@@ -2,7 +2,7 @@
 
 use super::partition::Check;
 use crate::{
-    StorageError,
+    StorageError, checkpoint,
     compaction::CleanerCheckpoint,
     leader_epochs::{self, LeaderEpochs},
     partition_metadata,
@@ -66,7 +66,8 @@ fn leader_epochs(check: &mut Check<'_>) -> Result<(), StorageError> {
     let content = check.read(leader_epochs::FILE_NAME, leader_epochs::MAX_BYTES)?;
     let anew = "made anew from the log";
     let Some(content) = content else {
-        if check.leader_epochs.latest().is_some() {
+        // Before the first checkpoint the file need not be there.
+        if check.leader_epochs.latest().is_some() && check.has(checkpoint::FILE_NAME) {
             check.harmless(leader_epochs::FILE_NAME, "it is missing", "the next start makes it anew", anew);
         }
         return Ok(());

@@ -127,9 +127,18 @@ impl Log {
         Ok(())
     }
 
+    /// The first epoch of a log is not written at once, which would cost each new partition one more file to make: as long as there
+    /// is no checkpoint, recovery reads all batches, and their epochs.
     fn note_leader_epoch(&mut self, leader_epoch: i32) -> Result<(), StorageError> {
+        if self.leader_epochs.latest().is_some_and(|latest| latest >= leader_epoch) {
+            return Ok(());
+        }
         let before = self.leader_epochs.clone();
         if !self.leader_epochs.assign(leader_epoch, self.log_end_offset) {
+            return Ok(());
+        }
+        if before.latest().is_none() && self.checkpointed_segment.is_none() {
+            self.leader_epochs_unwritten = true;
             return Ok(());
         }
         self.write_leader_epochs().inspect_err(|_| self.leader_epochs = before)

@@ -61,6 +61,7 @@ impl Log {
         if !self.dirty || self.checkpoint_under_way {
             return Ok(None);
         }
+        self.write_first_leader_epochs()?;
         let indexes = self.active.persist_indexes()?;
         let producers = self.producers.len();
         let snapshot = (producers > 0).then(|| (self.snapshot_path(self.log_end_offset), self.producers.encode()));
@@ -125,6 +126,7 @@ impl Log {
         if self.checkpointed_segment.is_some() {
             return Ok(());
         }
+        self.write_first_leader_epochs()?;
         let segment = self.active.base_offset();
         let checkpoint = Checkpoint {
             log_start_offset: self.log_start_offset,
@@ -139,6 +141,11 @@ impl Log {
         self.file_system.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
         self.checkpointed_segment = Some(segment);
         Ok(())
+    }
+
+    /// What lies before a checkpoint is not read again at a start, so the file says which epochs there are.
+    fn write_first_leader_epochs(&mut self) -> Result<(), StorageError> {
+        if self.leader_epochs_unwritten { self.write_leader_epochs() } else { Ok(()) }
     }
 
     fn aborted_digest(&self) -> AbortDigest {

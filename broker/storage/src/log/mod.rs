@@ -78,7 +78,8 @@ pub struct Recovered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BehindCheckpoint {
     pub bytes: u64,
-    /// The broker's clock at the first of these appends, ms since the epoch.
+    /// The broker's clock at the first of these appends, ms since the epoch. What a start had to scan is as old as can be: the next
+    /// crash, be it soon, shall not scan it again.
     pub since_ms: i64,
 }
 
@@ -104,6 +105,8 @@ pub struct Log {
     /// The active segment's random number, of which its share of `segment.jitter.ms` is made.
     roll_jitter: u64,
     leader_epochs: LeaderEpochs,
+    /// The file does not say so yet: at the latest the first checkpoint writes it.
+    leader_epochs_unwritten: bool,
     producers: ProducerStates,
     producers_checked_ms: i64,
     cursors: ReadCursors,
@@ -151,6 +154,7 @@ impl Log {
             active_since_ms: now_ms,
             roll_jitter: random(),
             leader_epochs: found.leader_epochs,
+            leader_epochs_unwritten: found.leader_epochs_unwritten,
             producers: found.producers,
             producers_checked_ms: now_ms,
             cursors: ReadCursors::default(),
@@ -163,7 +167,7 @@ impl Log {
             checkpoint_under_way: false,
             dirty,
             behind: (found.recovered.scanned_bytes > 0)
-                .then_some(BehindCheckpoint { bytes: found.recovered.scanned_bytes, since_ms: now_ms }),
+                .then_some(BehindCheckpoint { bytes: found.recovered.scanned_bytes, since_ms: i64::MIN }),
             checkpointed_segment: found.checkpointed_segment,
             cleaning: CleaningState::new(found.first_dirty_offset),
             offline: None,
@@ -207,9 +211,11 @@ impl Log {
         SegmentFiles { file_system: self.file_system.clone(), dir: self.dir.clone(), base_offset, suffix: "" }
     }
 
-    fn write_leader_epochs(&self) -> Result<(), StorageError> {
+    fn write_leader_epochs(&mut self) -> Result<(), StorageError> {
         let path = self.dir.join(leader_epochs::FILE_NAME);
-        write_unsynced(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())
+        write_unsynced(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())?;
+        self.leader_epochs_unwritten = false;
+        Ok(())
     }
 
     fn check_online(&self) -> Result<(), StorageError> {

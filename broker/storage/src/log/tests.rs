@@ -316,3 +316,31 @@ mod properties {
         log.segments().any(|segment| segment.base_offset() == offset)
     }
 }
+
+/// A new partition makes no file for its first leader epoch; with the first checkpoint, or the second epoch, it is there.
+#[test]
+fn leader_epochs_are_written_with_the_first_checkpoint() {
+    let epochs = |dir: &Path| std::fs::read_to_string(dir.join(leader_epochs::FILE_NAME)).ok();
+    let one = batch(Compression::None, &[NOW_MS]);
+    let append = |log: &mut Log, epoch| log.append(&one, Origin::Client, epoch, NOW_MS).unwrap();
+    type End = fn(Log);
+    let ends: [(End, Option<&str>); 4] = [
+        (drop, None),
+        (|mut log| log.checkpoint().unwrap(), Some("0\n1\n3 0\n")),
+        (|log| log.close().unwrap(), Some("0\n1\n3 0\n")),
+        (|mut log| log.roll(NOW_MS).unwrap(), Some("0\n1\n3 0\n")),
+    ];
+    for (end, expected) in ends {
+        let dir = temporary_dir();
+        let (mut log, _) = open(dir.path(), LogConfig::default());
+        append(&mut log, 3);
+        append(&mut log, 3);
+        assert_eq!(epochs(dir.path()), None);
+        end(log);
+        assert_eq!(epochs(dir.path()).as_deref(), expected);
+        let (mut log, _) = open(dir.path(), LogConfig::default());
+        assert_eq!(log.end_offset_for_leader_epoch(3), Some((3, 2)));
+        append(&mut log, 4);
+        assert_eq!(epochs(dir.path()).as_deref(), Some("0\n2\n3 0\n4 2\n"));
+    }
+}

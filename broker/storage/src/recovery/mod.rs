@@ -29,6 +29,8 @@ pub(crate) struct Opened {
     pub log_start_offset: i64,
     pub log_end_offset: i64,
     pub leader_epochs: LeaderEpochs,
+    /// Their file is not there, and need not be before the first checkpoint.
+    pub leader_epochs_unwritten: bool,
     pub producers: ProducerStates,
     /// Up to here the checkpoint says that all is on stable storage.
     pub durable_offset: i64,
@@ -353,9 +355,11 @@ impl Recovery<'_> {
             self.restart_at(log_start_offset)?;
         }
         self.recovered.segments = self.segments.len();
-        let missing = !self.has(leader_epochs::FILE_NAME) && !self.bases.is_empty();
+        let missing = !self.has(leader_epochs::FILE_NAME);
+        let leader_epochs_unwritten = missing && self.checkpoint.is_none();
         let cut = self.leader_epochs.truncate(self.next_offset);
-        if self.leader_epochs.truncate_from_start(log_start_offset) || cut || missing {
+        let changed = self.leader_epochs.truncate_from_start(log_start_offset) || cut || missing;
+        if changed && !leader_epochs_unwritten {
             let path = self.dir.join(leader_epochs::FILE_NAME);
             write_unsynced(&*self.file_system, &path, self.leader_epochs.encode().as_bytes())?;
         }
@@ -378,6 +382,7 @@ impl Recovery<'_> {
             log_start_offset,
             log_end_offset: self.next_offset,
             leader_epochs: self.leader_epochs,
+            leader_epochs_unwritten,
             producers: self.producers,
             durable_offset,
             snapshot_offset: self.checkpoint.map(|checkpoint| checkpoint.next_offset),
