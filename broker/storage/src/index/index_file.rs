@@ -1,15 +1,16 @@
 //! A file of fixed-size sorted entries, written at the end only: what every index of a segment is.
 //!
 //! New entries stay in memory until [`IndexFile::persist`]; a crash loses them, and recovery makes them anew from the
-//! log. So an append costs no system call here. Look-ups search the memory first, then the file by blocks. The file is open
-//! only while it is used: thousands of partitions do not hold thousands of descriptors for it.
+//! log. So an append costs no system call here. Look-ups search the memory first, then the file by blocks, of which the last one is
+//! kept: a reader that goes on where it stopped finds its next place in it. The file is open only while it is used: thousands of
+//! partitions do not hold thousands of descriptors for it.
 
 use crate::{
     StorageError,
     file_system::{OpenFile, append_all, bytes, io_error, read_exact_at},
     segment::{FileKind, SegmentFiles},
 };
-use std::{io, marker::PhantomData, sync::Arc};
+use std::{cell::RefCell, io, marker::PhantomData, sync::Arc};
 
 /// Entries in memory beyond which they are written out.
 const MAX_UNWRITTEN: usize = 8192;
@@ -31,7 +32,16 @@ pub(crate) struct IndexFile<E, const N: usize> {
     unwritten: Vec<[u8; N]>,
     /// The last one written: asked for at every entry of the time index, so kept.
     last_written: Option<[u8; N]>,
+    last_block: RefCell<Block<N>>,
     entry: PhantomData<E>,
+}
+
+/// Neighbouring entries that were read from the file, where they never change; at most [`BLOCK_ENTRIES`].
+#[derive(Debug, Default)]
+struct Block<const N: usize> {
+    entries: Vec<[u8; N]>,
+    /// How many entries the file holds up to the last of these.
+    end: usize,
 }
 
 impl<E: IndexEntry<N>, const N: usize> IndexFile<E, N> {
@@ -39,7 +49,8 @@ impl<E: IndexEntry<N>, const N: usize> IndexFile<E, N> {
 
     /// An index with no entries; what the file holds, if it exists, is overwritten by the first `persist`.
     pub fn empty(files: Arc<SegmentFiles>) -> Self {
-        Self { files, written: 0, unwritten: Vec::new(), last_written: None, entry: PhantomData }
+        let (unwritten, last_block) = (Vec::new(), RefCell::default());
+        Self { files, written: 0, unwritten, last_written: None, last_block, entry: PhantomData }
     }
 
     /// The entries in the file, of which the first `expected` (if given) are taken. None: the file is not as it should be.
@@ -89,14 +100,19 @@ impl<E: IndexEntry<N>, const N: usize> IndexFile<E, N> {
         if self.written == 0 {
             return Ok(None);
         }
+        if let Some(found) = self.last_block.borrow().last_where(self.written, before) {
+            return Ok(Some(E::decode(found)));
+        }
         let Some(file) = self.files.open_if_there(E::FILE)? else { return Err(self.corrupt("it is gone")) };
         let (mut low, mut high) = (0, self.written);
         while high - low > BLOCK_ENTRIES {
             let middle = low + (high - low) / 2;
             if before(&self.read(&file, middle)?) { low = middle } else { high = middle }
         }
-        let block = self.read_block(&file, low, high)?;
-        Ok(last_of_prefix(&block, before).map(E::decode))
+        let block = Block { entries: self.read_block(&file, low, high)?, end: high };
+        let found = last_of_prefix(&block.entries, before).map(E::decode);
+        *self.last_block.borrow_mut() = block;
+        Ok(found)
     }
 
     /// Shows every entry to `visit`, in order, until it says no; by blocks.
@@ -158,6 +174,15 @@ impl<E: IndexEntry<N>, const N: usize> IndexFile<E, N> {
 
     fn corrupt(&self, reason: &str) -> StorageError {
         StorageError::Corrupt { path: self.files.path(E::FILE), position: 0, reason: reason.into() }
+    }
+}
+
+impl<const N: usize> Block<N> {
+    /// The last entry for which `before` holds, if it is certain that it is one of these. The file holds `written` entries.
+    fn last_where(&self, written: usize, before: impl Fn(&[u8; N]) -> bool) -> Option<[u8; N]> {
+        let begins_here = before(self.entries.first()?);
+        let ends_here = self.end == written || !before(self.entries.last()?);
+        if begins_here && ends_here { last_of_prefix(&self.entries, before) } else { None }
     }
 }
 
