@@ -1,7 +1,7 @@
 //! Bytes between one socket and memory or files: the only place that reads and writes sockets.
 //!
-//! The read buffer grows with what has really arrived; no length on the wire sizes it. Between frames an idle connection
-//! holds no buffer at all.
+//! The read buffer grows with what has really arrived, and at most [`MAX_ADVANCE_BYTES`] beyond it: further a length on the wire is
+//! not believed. Between frames an idle connection holds no buffer at all.
 
 use super::response::{Part, Response};
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,6 +13,8 @@ use tokio::{
 
 /// Room that is made for one read.
 const READ_CHUNK_BYTES: usize = 64 * 1024;
+/// Room that is made for the rest of a frame because its size says so. It is not touched, and so takes no memory, before bytes are there.
+const MAX_ADVANCE_BYTES: usize = 1024 * 1024;
 
 /// A frame that the connection does not survive.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ impl Transport {
             }
             // No buffer is held before there is something to read into it.
             self.stream.readable().await?;
-            self.received.reserve(READ_CHUNK_BYTES);
+            self.received.reserve(READ_CHUNK_BYTES + self.missing_bytes().min(MAX_ADVANCE_BYTES));
             match self.read_at_once().await? {
                 Poll::Ready(0) => return Ok(None),
                 Poll::Ready(_) => {}
@@ -67,6 +69,12 @@ impl Transport {
     /// Whether bytes of the next frame are here already.
     pub fn has_received_more(&self) -> bool {
         !self.received.is_empty()
+    }
+
+    /// What has not arrived of the frame that has begun. Taken in few reads, and without moving what is there as the buffer grows.
+    fn missing_bytes(&self) -> usize {
+        let claimed = self.received.first_chunk::<4>().map_or(0, |head| i32::from_be_bytes(*head));
+        usize::try_from(claimed).unwrap_or(0).saturating_sub(self.received.len())
     }
 
     fn take_frame(&mut self) -> Result<Option<Bytes>, FrameError> {

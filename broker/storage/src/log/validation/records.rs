@@ -9,7 +9,7 @@ use crate::{
     log::{AppendError, RecordError, RecordProblem},
     record_batch::{BatchHeader, HEADER_LENGTH, RecordBatch, RecordShape, shapes},
 };
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::RangeInclusive};
 
 /// What a thread keeps of its buffer between two batches.
 const KEPT_BYTES: usize = 1 << 20;
@@ -49,6 +49,17 @@ impl Rules {
         Self { keys_required: config.compacted, timestamps }
     }
 
+    /// A record with such a timestamp, and with a key if one is required, is not at fault; any other is looked at closely.
+    fn usual_timestamps(&self, header: &BatchHeader) -> RangeInclusive<i64> {
+        match self.timestamps {
+            // -1 is no time, and may be a fault of another kind.
+            Some(TimestampRule::Within(least, most)) => least.max(0)..=most,
+            // None is usual.
+            Some(TimestampRule::NotStamped) if header.is_log_append_time() => i64::MAX..=i64::MIN,
+            _ => i64::MIN..=i64::MAX,
+        }
+    }
+
     fn problem(&self, header: &BatchHeader, shape: &RecordShape, timestamp_ms: i64) -> Option<RecordProblem> {
         if self.keys_required && shape.key_length.is_none() {
             return Some(RecordProblem::NoKey);
@@ -73,9 +84,14 @@ pub(super) fn walk(header: &BatchHeader, plain: &[u8], rules: &Rules) -> Result<
     let mut max_timestamp = NO_TIMESTAMP;
     let mut faults = Faults::default();
     let stamped = header.is_log_append_time().then_some(header.max_timestamp);
+    let usual = rules.usual_timestamps(header);
     shapes(plain, header.record_count, |shape| {
         let timestamp = stamped.unwrap_or_else(|| header.base_timestamp.wrapping_add(shape.timestamp_delta));
         max_timestamp = max_timestamp.max(timestamp);
+        let has_key = !rules.keys_required || shape.key_length.is_some();
+        if has_key && usual.contains(&timestamp) {
+            return;
+        }
         if let Some(problem) = rules.problem(header, shape, timestamp) {
             faults.add(shape.index, problem);
         }
