@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from suite import clients, process
-from suite.java_tools import ToolServer
+from suite import clients, java_tools, matrix_file, process
 from suite.matrix import CODECS, Matrix
 from suite.observer import Observer
 from suite.targets import Kafka, Tifo
@@ -26,6 +25,7 @@ def pytest_addoption(parser):
     group.addoption("--tifo", help="the tifo binary")
     group.addoption("--oracle-script", help="shared/oracle/kafka-oracle")
     group.addoption("--oracle-dir", help="where its jars are installed")
+    group.addoption("--write-matrix", action="store_true", help="renew the matrix in docs/compatibility.md")
     group.addoption("--cache", default=str(HERE / ".cache"), help="builds, logs, matrix.md")
 
 
@@ -52,6 +52,8 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("target", targets_of(metafunc.config), indirect=True, scope="session")
     if "client" in metafunc.fixturenames:
         metafunc.parametrize("client", clients.NAMES, indirect=True, scope="session")
+    if "other_client" in metafunc.fixturenames:
+        metafunc.parametrize("other_client", clients.OTHERS, indirect=True, scope="session")
     if "codec" in metafunc.fixturenames:
         metafunc.parametrize("codec", CODECS)
 
@@ -107,22 +109,32 @@ def target(request):
 
 @pytest.fixture(scope="session")
 def tool_server(request, places):
-    """A function that gives the JVM of Apache Kafka's tools, started on first use."""
-    started = []
+    """A function that gives the JVM of Apache Kafka's tools, or that of a version of kafka-clients; started on first use."""
+    started = {}
 
-    def get():
-        if not started:
-            started.append(ToolServer(request.config.getoption("--oracle-dir"), places.java))
-        return started[0]
+    def start(version):
+        if version:
+            return java_tools.of_kafka_clients(places.cache / "kafka-clients" / version)
+        return java_tools.of_oracle(request.config.getoption("--oracle-dir"), places.java)
+
+    def get(version=None):
+        if version not in started:
+            started[version] = start(version)
+        return started[version]
 
     yield get
-    for server in started:
+    for server in started.values():
         server.end()
 
 
 @pytest.fixture(scope="session")
-def client(request, places, tool_server):
-    return clients.make(request.param, places, tool_server)
+def client(request, places, tool_server, matrix):
+    made = clients.make(request.param, places, tool_server)
+    matrix.present(made)
+    return made
+
+
+other_client = client
 
 
 @pytest.fixture(scope="session")
@@ -160,10 +172,22 @@ def ending():
 def pytest_terminal_summary(terminalreporter, config):
     if MATRIX.empty():
         return
-    table = MATRIX.markdown(targets_of(config))
+    table = MATRIX.markdown(targets_of(config), clients.ALL)
     terminalreporter.section("matrix")
     terminalreporter.write(table)
     Path(config.getoption("--cache"), "matrix.md").write_text(table, encoding="utf-8")
+
+
+def pytest_sessionfinish(session):
+    """A matrix with holes is not written: the run fails."""
+    if session.config.getoption("--write-matrix"):
+        targets = targets_of(session.config)
+        holes = MATRIX.holes(targets, clients.ALL)
+        if targets != ["tifo", "kafka"] or holes:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            print(f"\nthe matrix is not written: targets {targets}, not run: {holes[:10]}")
+        else:
+            matrix_file.write(MATRIX.markdown(targets, clients.ALL))
 
 
 def pytest_unconfigure():

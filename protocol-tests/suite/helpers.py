@@ -13,12 +13,21 @@ class HelperClient:
     sets_timestamps = True
     creates_topics = True
 
-    def __init__(self, name, command, unsupported=None):
-        self.name, self.command, self.unsupported = name, command, unsupported or {}
+    def __init__(self, name, command, unsupported=None, remark=None):
+        self.name, self.command, self.unsupported, self.remark = name, command, unsupported or {}, remark
+
+    def _lines(self, words, stdin):
+        """What the helper prints, once it has ended well."""
+        return process.run([*self.command, *words], stdin=stdin).splitlines()
+
+    def _start(self, words):
+        return process.Child([*self.command, *words])
 
     def _run(self, verb, target, *args, stdin=""):
-        out = process.run([*self.command, verb, "--bootstrap", target.bootstrap, *args], stdin=stdin)
-        return [json.loads(line) for line in out.splitlines()]
+        return [json.loads(line) for line in self._lines([verb, "--bootstrap", target.bootstrap, *args], stdin)]
+
+    def version(self):
+        return json.loads(self._lines(["version"], "")[0])["version"]
 
     def create(self, target, topic, partitions):
         assert self._run("create", target, "--topic", topic, "--partitions", partitions) == [{"created": topic}]
@@ -30,8 +39,8 @@ class HelperClient:
         return said[-1]["produced"]
 
     def member(self, target, topic, group, count):
-        return HelperMember([*self.command, "member", "--bootstrap", target.bootstrap, "--topic", topic,
-                             "--group", group, "--count", count])
+        return HelperMember(self._start(["member", "--bootstrap", target.bootstrap, "--topic", topic,
+                                         "--group", group, "--count", count]))
 
     def times(self, target, topic, partitions, timestamps):
         """{timestamp: {partition: (offset or -1, the record read from there or None)}}"""
@@ -44,8 +53,8 @@ class HelperClient:
 class HelperMember:
     """One member of a group, as its helper program tells of it."""
 
-    def __init__(self, command):
-        self._child = process.Child(command)
+    def __init__(self, child):
+        self._child = child
         self.assigned, self.records, self._said = [], [], set()
 
     def _take(self, timeout):

@@ -1,4 +1,4 @@
-"""Apache Kafka's own command-line tools, run by helpers/java/ToolServer in one JVM."""
+"""Apache Kafka's own command-line tools, run by helpers/java/ToolServer in one JVM; and whatever else runs in one."""
 import itertools
 import json
 import queue
@@ -14,16 +14,25 @@ TOOLS = {"topics": f"{T}.TopicCommand", "consumer-groups": f"{T}.consumer.group.
          "get-offsets": f"{T}.GetOffsetShell", "dump-log": f"{T}.DumpLogSegments",
          "console-producer": f"{T}.ConsoleProducer", "console-consumer": f"{T}.consumer.ConsoleConsumer",
          "configs": "kafka.admin.ConfigCommand", "delete-records": f"{T}.DeleteRecordsCommand",
-         "api-versions": f"{T}.BrokerApiVersionsCommand"}
+         "api-versions": f"{T}.BrokerApiVersionsCommand", "kafka-clients": "KafkaClients"}
 HEAP = "-Xmx512M"
+LIVE = "live"
+
+
+def of_oracle(oracle_dir, classes_dir):
+    """The JVM of the tools, with their own jars."""
+    return ToolServer(f"{oracle_dir}/lib/*:{classes_dir}", f"-Dlog4j2.configurationFile={oracle_dir}/tools-log4j2.properties")
+
+
+def of_kafka_clients(directory):
+    """A JVM with one version of kafka-clients."""
+    return ToolServer(f"{directory}/lib/*:{directory}/classes", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 
 
 class ToolServer:
-    def __init__(self, oracle_dir, classes_dir):
+    def __init__(self, class_path, *options):
         self._child = process.Child([
-            "java", HEAP, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-            f"-Dlog4j2.configurationFile={oracle_dir}/tools-log4j2.properties",
-            "-cp", f"{oracle_dir}/lib/*:{classes_dir}", "ToolServer"])
+            "java", HEAP, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *options, "-cp", class_path, "ToolServer"])
         self._ids, self._running, self._lock = itertools.count(1), {}, threading.Lock()
         threading.Thread(target=self._pump, daemon=True).start()
 
@@ -40,11 +49,15 @@ class ToolServer:
         for tool in list(self._running.values()):
             tool.events.put({"exit": "the JVM ended"})
 
-    def start(self, tool, args, stdin_path=None):
+    def start(self, tool, args, stdin=None):
+        """`stdin` is the path of a file, LIVE for what `feed` sends, or nothing."""
         running = Tool(self, next(self._ids), f"{tool} {' '.join(map(str, args))}")
         self._running[running.id] = running
-        self._send({"id": running.id, "class": TOOLS[tool], "args": [str(a) for a in args], "stdin": stdin_path})
+        self._send({"id": running.id, "class": TOOLS[tool], "args": [str(a) for a in args], "stdin": stdin})
         return running
+
+    def feed(self, tool_id, line):
+        self._send({"id": tool_id, "in": line})
 
     def stop(self, tool_id):
         self._send({"id": tool_id, "stop": True})
@@ -91,6 +104,9 @@ class Tool:
     def finish(self):
         return list(self.lines())
 
+    def feed(self, line):
+        self._server.feed(self.id, line)
+
     def stop(self):
         self._server.stop(self.id)
 
@@ -106,9 +122,13 @@ class JavaToolsClient:
     sets_timestamps = False
     creates_topics = True
     unsupported = {}
+    remark = None
 
     def __init__(self, server):
         self.tools = server
+
+    def version(self):
+        return self.tools.run("topics", "--version")[0]
 
     def create(self, target, topic, partitions):
         said = self.tools.run("topics", "--bootstrap-server", target.bootstrap, "--create", "--topic", topic,

@@ -22,9 +22,14 @@ class KcatClient:
     sets_timestamps = False
     creates_topics = False
     unsupported = {}
+    remark = None
 
     def _kcat(self, target, *args, stdin=""):
         return process.run(["kcat", "-b", target.bootstrap, *args], stdin=stdin)
+
+    def version(self):
+        found = re.search(r"Version (\S+) .*?librdkafka ([\d.]+)", process.run(["kcat", "-V"]))
+        return f"{found[1]} (librdkafka {found[2]})"
 
     def create(self, target, topic, partitions):
         raise NotImplementedError("kcat has no admin calls; the suite creates its topics by auto-creation")

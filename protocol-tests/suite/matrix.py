@@ -9,7 +9,15 @@ FEATURES = ["create topic", *CODECS, "idempotent", "group of two", "commit", "re
 class Matrix:
     def __init__(self):
         self._cells = defaultdict(list)
-        self.notes = {}
+        self._versions, self._remarks, self.notes = {}, {}, {}
+
+    def present(self, client):
+        """A client takes part: its version, as it tells it, and what it cannot do by itself."""
+        self._versions[client.name] = client.version()
+        if client.remark:
+            self._remarks[client.name] = client.remark
+        for feature, why in client.unsupported.items():
+            self.notes[client.name, feature] = why
 
     @contextmanager
     def step(self, target, client, *features):
@@ -23,8 +31,10 @@ class Matrix:
     def empty(self):
         return not self._cells
 
-    def unsupported(self, client, feature, why):
-        self.notes[client, feature] = why
+    def holes(self, targets, clients):
+        """What was not run of what everyone runs; only some go through kill -9."""
+        everyone = [(t, c, f) for t in targets for c in clients for f in FEATURES if f != "kill -9" and (c, f) not in self.notes]
+        return [cell for cell in everyone if cell not in self._cells]
 
     def _cell(self, targets, client, feature):
         if (client, feature) in self.notes:
@@ -38,10 +48,12 @@ class Matrix:
                 words.append("-")
         return " / ".join(words)
 
-    def markdown(self, targets):
-        clients = list(dict.fromkeys(client for _, client, _ in self._cells))
+    def markdown(self, targets, order):
+        clients = [name for name in order if any(client == name for _, client, _ in self._cells)]
         rows = [f"Each cell: {' / '.join(targets)}; `-` was not run there.", "",
-                "| client | " + " | ".join(FEATURES) + " |", "|---" * (len(FEATURES) + 1) + "|"]
-        rows += [f"| {c} | " + " | ".join(self._cell(targets, c, f) for f in FEATURES) + " |" for c in clients]
+                "| client | version | " + " | ".join(FEATURES) + " |", "|---" * (len(FEATURES) + 2) + "|"]
+        rows += [f"| {c} | {self._versions.get(c, '')} | " + " | ".join(self._cell(targets, c, f) for f in FEATURES) + " |"
+                 for c in clients]
         notes = [f"- {c}, {f}: {why}" for (c, f), why in self.notes.items() if c in clients]
+        notes += [f"- {c} {remark}" for c, remark in self._remarks.items()]
         return "\n".join(rows + ([""] + notes if notes else [])) + "\n"

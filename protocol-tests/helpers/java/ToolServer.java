@@ -10,6 +10,8 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
+import java.io.PipedInputStream;
+import java.io.PipedOutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
@@ -22,17 +24,20 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * Runs Apache Kafka's own command-line tools, unchanged, in one JVM: a start of a JVM for each would cost more than all the
- * tests together. Every tool runs in a thread of its own with its own standard streams, its own
- * classes and its own exit.
+ * Runs Apache Kafka's own command-line tools, unchanged, in one JVM, and so helper programs written in Java: a start of a JVM
+ * for each would cost more than all the tests together. Every tool runs in a thread of its own with its own standard
+ * streams, its own classes and its own exit.
  *
  * In, one JSON line each:   {"id":1,"class":"org.apache.kafka.tools.TopicCommand","args":[…],"stdin":"FILE"}   {"id":1,"stop":true}
+ *                           {"id":2,"class":"KafkaClients","args":["member",…],"stdin":"live"}   {"id":2,"in":"commit"}
  * Out, one JSON line each:  {"id":1,"out":"a line"}   {"id":1,"err":"a line"}   {"id":1,"exit":0}
  *
- * A stop runs the shutdown hooks that the tool registered, as SIGTERM would; so does its end.
+ * A live standard input is what `in` brings, line by line, until the stop; without any it is empty. A stop runs the shutdown hooks that
+ * the tool registered, as SIGTERM would; so does its end.
  */
 public final class ToolServer {
     private static final ObjectMapper JSON = new ObjectMapper();
+    private static final String LIVE = "live";
     private static final PrintStream REAL_OUT = System.out;
     private static final PrintStream REAL_ERR = System.err;
     private static final Map<Integer, Tool> RUNNING = new ConcurrentHashMap<>();
@@ -48,6 +53,8 @@ public final class ToolServer {
     private static final class Tool {
         final int id;
         final InputStream in;
+        /** What feeds `in`; null when a file does. */
+        final PipedOutputStream feed;
         final Lines outLines;
         final Lines errLines;
         final PrintStream out;
@@ -55,9 +62,10 @@ public final class ToolServer {
         final List<Runnable> hooks = new ArrayList<>();
         Integer exit;
 
-        Tool(int id, InputStream in) {
+        Tool(int id, InputStream in, PipedOutputStream feed) {
             this.id = id;
             this.in = in;
+            this.feed = feed;
             this.outLines = new Lines(id, "out");
             this.errLines = new Lines(id, "err");
             this.out = new PrintStream(outLines, false, StandardCharsets.UTF_8);
@@ -72,6 +80,11 @@ public final class ToolServer {
                 hooks.clear();
             }
             due.forEach(Runnable::run);
+        }
+
+        void feed(String line) throws IOException {
+            feed.write((line + "\n").getBytes(StandardCharsets.UTF_8));
+            feed.flush();
         }
 
         void end(int code) {
@@ -185,13 +198,25 @@ public final class ToolServer {
         say(tool.id, "exit", tool.exit);
     }
 
-    private static void stop(Tool tool) {
-        if (tool != null) new Thread(tool::runHooks).start();
+    private static void stop(Tool tool) throws IOException {
+        if (tool == null) return;
+        if (tool.feed != null) tool.feed.close();
+        new Thread(tool::runHooks).start();
+    }
+
+    private static Tool toolFor(JsonNode request) throws IOException {
+        int id = request.get("id").asInt();
+        String stdin = request.path("stdin").asText("");
+        if (stdin.equals(LIVE)) {
+            PipedOutputStream feed = new PipedOutputStream();
+            return new Tool(id, new PipedInputStream(feed), feed);
+        }
+        byte[] input = stdin.isEmpty() ? new byte[0] : Files.readAllBytes(Path.of(stdin));
+        return new Tool(id, new ByteArrayInputStream(input), null);
     }
 
     private static void start(JsonNode request) throws IOException {
-        byte[] input = request.hasNonNull("stdin") ? Files.readAllBytes(Path.of(request.get("stdin").asText())) : new byte[0];
-        Tool tool = new Tool(request.get("id").asInt(), new ByteArrayInputStream(input));
+        Tool tool = toolFor(request);
         List<String> args = new ArrayList<>();
         request.get("args").forEach(arg -> args.add(arg.asText()));
         RUNNING.put(tool.id, tool);
@@ -253,8 +278,10 @@ public final class ToolServer {
         BufferedReader requests = new BufferedReader(new InputStreamReader(realIn, StandardCharsets.UTF_8));
         for (String line = requests.readLine(); line != null; line = requests.readLine()) {
             JsonNode request = JSON.readTree(line);
-            if (request.has("stop")) stop(RUNNING.get(request.get("id").asInt()));
-            else start(request);
+            Tool running = RUNNING.get(request.get("id").asInt());
+            if (request.has("stop")) stop(running);
+            else if (!request.has("in")) start(request);
+            else if (running != null) running.feed(request.get("in").asText());
         }
         Runtime.getRuntime().halt(0);
     }

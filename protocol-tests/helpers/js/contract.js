@@ -43,7 +43,9 @@ async function followCommands({ commit, stop }) {
 
 async function main(client) {
   const args = options(process.argv.slice(2))
-  if (args.verb === 'create') {
+  if (args.verb === 'version') {
+    say({ version: client.version })
+  } else if (args.verb === 'create') {
     await client.create(args.bootstrap, args.topic, Number(args.partitions))
     say({ created: args.topic })
   } else if (args.verb === 'produce') {

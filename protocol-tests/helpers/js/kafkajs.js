@@ -144,4 +144,4 @@ async function readFirst(bootstrap, topic, places) {
   await consumer.disconnect()
 }
 
-run({ create, produce, member, times })
+run({ version: require('kafkajs/package.json').version, create, produce, member, times })

@@ -1,6 +1,7 @@
 """aiokafka behind the helper contract: its coroutines run on one loop that the contract's plain calls drive."""
 import asyncio
 
+import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -102,4 +103,4 @@ def from_client(record):
 
 
 if __name__ == "__main__":
-    main(Client)
+    main(Client, aiokafka.__version__)

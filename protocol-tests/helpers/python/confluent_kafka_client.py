@@ -1,6 +1,7 @@
 """confluent-kafka (librdkafka) behind the helper contract."""
 from functools import cached_property
 
+import confluent_kafka
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -104,4 +105,4 @@ def from_client(message):
 
 
 if __name__ == "__main__":
-    main(Client)
+    main(Client, f"{confluent_kafka.__version__} (librdkafka {confluent_kafka.libversion()[0]})")

@@ -1,7 +1,8 @@
 """The helper contract, for clients written in Python (README.md describes it for all languages).
 
 One helper is one stock client. It turns the three verbs `create`, `produce` and `member` (and the look-up `times`) into
-calls of its client and prints what the client saw as JSON lines. It judges nothing: the suite compares.
+calls of its client and prints what the client saw as JSON lines; `version` tells which client it is. It judges nothing:
+the suite compares.
 """
 import argparse
 import json
@@ -105,9 +106,9 @@ def run_times(client, topic, timestamps):
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("verb", choices=["create", "produce", "member", "times"])
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--topic", required=True)
+    parser.add_argument("verb", choices=["version", "create", "produce", "member", "times"])
+    parser.add_argument("--bootstrap", default="")
+    parser.add_argument("--topic", default="")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--codec", default="none")
     parser.add_argument("--idempotent", action="store_true")
@@ -117,8 +118,11 @@ def arguments():
     return parser.parse_args()
 
 
-def main(client_class):
+def main(client_class, version):
     args = arguments()
+    if args.verb == "version":
+        say(version=version)
+        return
     client = client_class(args.bootstrap)
     if args.verb == "create":
         client.create(args.topic, args.partitions)

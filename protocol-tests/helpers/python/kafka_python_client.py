@@ -1,6 +1,7 @@
 """kafka-python behind the helper contract."""
 from functools import cached_property
 
+import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import NewTopic
 
@@ -21,8 +22,8 @@ class Client:
         admin.close()
 
     def produce(self, topic, codec, idempotent, records):
-        producer = KafkaProducer(bootstrap_servers=self.bootstrap, acks="all", linger_ms=5,
-                                 enable_idempotence=idempotent, compression_type=None if codec == "none" else codec)
+        producer = KafkaProducer(bootstrap_servers=self.bootstrap, acks="all", linger_ms=5, **idempotence(idempotent),
+                                 compression_type=None if codec == "none" else codec)
         sent = [producer.send(topic, key=r.key.encode(), value=r.value.encode(), timestamp_ms=r.timestamp,
                               headers=[(n, v.encode()) for n, v in r.headers]) for r in records]
         producer.flush()
@@ -72,10 +73,20 @@ class Member:
         return []
 
     def commit(self, position):
-        self.consumer.commit({TopicPartition(self.topic, p): OffsetAndMetadata(o, "", -1) for p, o in position.items()})
+        self.consumer.commit({TopicPartition(self.topic, p): committed_at(o) for p, o in position.items()})
 
     def close(self):
         self.consumer.close()
+
+
+def idempotence(wanted):
+    """Version 2.0 has no such setting."""
+    return {"enable_idempotence": wanted} if "enable_idempotence" in KafkaProducer.DEFAULT_CONFIG else {}
+
+
+def committed_at(offset):
+    """Version 2.0 knows no leader epoch."""
+    return OffsetAndMetadata(*(offset, "", -1)[:len(OffsetAndMetadata._fields)])
 
 
 def from_client(record):
@@ -83,4 +94,4 @@ def from_client(record):
 
 
 if __name__ == "__main__":
-    main(Client)
+    main(Client, kafka.__version__)

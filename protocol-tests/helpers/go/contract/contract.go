@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -176,10 +177,27 @@ func member(ctx context.Context, m Member, count int) {
 	os.Exit(0)
 }
 
+// ModuleVersion is the version of the client as it was built into this program, without the `v`.
+func ModuleVersion(path string) string {
+	build, _ := debug.ReadBuildInfo()
+	for _, module := range build.Deps {
+		if module.Path != path {
+			continue
+		}
+		if module.Replace != nil {
+			module = module.Replace
+		}
+		return strings.TrimPrefix(module.Version, "v")
+	}
+	panic(path + " is not in this program")
+}
+
 // Run is a helper's main function.
-func Run(c Client) {
+func Run(c Client, version string) {
 	ctx, a := context.Background(), arguments()
 	switch a.Verb {
+	case "version":
+		Say(map[string]any{"version": version})
 	case "create":
 		Check(c.Create(ctx, a))
 		Say(map[string]any{"created": a.Topic})

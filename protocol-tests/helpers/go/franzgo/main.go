@@ -15,7 +15,7 @@ import (
 
 type client struct{}
 
-func main() { contract.Run(client{}) }
+func main() { contract.Run(client{}, contract.ModuleVersion("github.com/twmb/franz-go")) }
 
 func connect(a contract.Args, options ...kgo.Opt) (*kgo.Client, error) {
 	// After a lost connection it asks for metadata again before it retries, by default not before 5 s.

@@ -23,7 +23,7 @@ const (
 
 type client struct{}
 
-func main() { contract.Run(client{}) }
+func main() { contract.Run(client{}, contract.ModuleVersion("github.com/segmentio/kafka-go")) }
 
 func api(a contract.Args) *kafka.Client { return &kafka.Client{Addr: kafka.TCP(a.Bootstrap)} }
 
