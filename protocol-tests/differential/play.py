@@ -5,7 +5,7 @@ test if it is that API, else in the newest one that both brokers speak. Beside t
 of sessions of other versions), `save` (names for values of the answer: `{id: topics.0.topicId}`), `until` (asked again until these values
 are there), `on` (the name of a connection other than the first), `cut` (bytes taken off the end), `raw` (hex instead of a body).
 In texts `$topic`, `$group` and `$client` are names of the session's own, `$now`, `$later` (a second later), `$after_now` and `$after_later`
-times, `$saved` what was saved. `records: {values: [...]}` becomes a batch.
+times, `$saved` what was saved. `records: {values: [...]}` becomes a batch, with `transactional: true` one of a transaction.
 """
 import itertools
 import re
@@ -25,7 +25,7 @@ UNTIL_PAUSE_S = 0.05
 # When the records were made: the same for both brokers, and of today, so that neither takes them for expired.
 NOW_MS = time.time_ns() // 1_000_000
 BATCH_LIES = {"magic", "crc", "length"}
-BATCH_OPTIONS = {"values", "producerId", "producerEpoch", "baseSequence", "timestamp", "times"} | BATCH_LIES
+BATCH_OPTIONS = {"values", "producerId", "producerEpoch", "baseSequence", "timestamp", "times", "transactional"} | BATCH_LIES
 # What Kafka answers before it has taken effect (a client meets the topic that "does not exist"): awaited at the broker that needs it.
 CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs", "DeleteRecords"}
 BARRIER_TOPIC = "barrier"
@@ -208,6 +208,7 @@ def batch(options):
     values = [value.encode() for value in options["values"]]
     producer = tuple(options.get(name, -1) for name in ("producerId", "producerEpoch", "baseSequence"))
     lies = {name: options[name] for name in BATCH_LIES if name in options}
+    lies["flags"] = batches.TRANSACTIONAL if options.get("transactional") else 0
     return batches.of_values(values, options.get("timestamp", NOW_MS), producer, **lies).encode() * options.get("times", 1)
 
 

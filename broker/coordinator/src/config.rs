@@ -1,4 +1,4 @@
-//! Settings of the group coordinator, by Kafka's names and with Kafka's defaults, but for
+//! Settings of the coordinators, by Kafka's names and with Kafka's defaults, but for
 //! `group.initial.rebalance.delay.ms`, which is 0 here, as in Kafka's own test images.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,5 +30,19 @@ impl Default for GroupConfig {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_interval_ms: 600_000,
         }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionConfig {
+    /// `transaction.max.timeout.ms`
+    pub max_timeout_ms: i32,
+    /// `transactional.id.expiration.ms`
+    pub id_expiration_ms: i64,
+}
+
+impl Default for TransactionConfig {
+    fn default() -> Self {
+        Self { max_timeout_ms: 15 * 60 * 1_000, id_expiration_ms: 7 * 24 * 60 * 60 * 1_000 }
     }
 }

@@ -1,4 +1,4 @@
-//! Why a group request was refused. The server maps each to Kafka's error code of the same name.
+//! Why a request to a coordinator was refused. The server maps each to Kafka's error code of the same name.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum GroupError {
@@ -36,4 +36,29 @@ pub enum GroupError {
     InvalidCommitOffsetSize,
     #[error("the request is not valid")]
     InvalidRequest,
+}
+
+/// Why a request about a transaction was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TransactionError {
+    #[error("the coordinator is not available")]
+    CoordinatorNotAvailable,
+    #[error("this is not the right coordinator")]
+    NotCoordinator,
+    #[error("the request is not valid")]
+    InvalidRequest,
+    #[error("the transaction timeout is not within transaction.max.timeout.ms")]
+    InvalidTransactionTimeout,
+    #[error("the producer id is not the one of its transactional id")]
+    InvalidProducerIdMapping,
+    #[error("a newer producer with this transactional id has taken over")]
+    ProducerFenced,
+    #[error("another operation on this transaction is under way")]
+    ConcurrentTransactions,
+    #[error("the transaction is in another state")]
+    InvalidTransactionState,
+    #[error("the partition is not part of the transaction")]
+    TransactionAbortable,
+    #[error("the transactional id is not known")]
+    TransactionalIdNotFound,
 }

@@ -11,8 +11,10 @@ pub mod group;
 pub mod limits;
 pub mod record;
 mod timers;
+pub mod transaction;
 
-pub use config::GroupConfig;
-pub use error::GroupError;
+pub use config::{GroupConfig, TransactionConfig};
+pub use error::{GroupError, TransactionError};
 pub use group::{GroupCoordinator, Output, Reply, Request, Ticket};
 pub use record::{DecodeError, Record};
+pub use transaction::{TransactionCoordinator, TransactionRecord};

@@ -1,7 +1,7 @@
 //! Limits that keep one client from growing the coordinator without bound. Where Kafka has a setting, that one applies
 //! first ([`crate::GroupConfig`]); these hold where Kafka trusts the request.
 
-/// Strings in records of `__consumer_offsets` bear a 16-bit length.
+/// Strings in records of the coordinators bear a 16-bit length.
 pub const MAX_STRING_BYTES: usize = 32_767;
 /// Groups in one shard, that is, in one partition of `__consumer_offsets`.
 pub const MAX_GROUPS: usize = 200_000;
@@ -15,3 +15,7 @@ pub const MAX_MEMBER_METADATA_BYTES: usize = 4 << 20;
 pub const MAX_ASSIGNMENT_BYTES: usize = 64 << 20;
 /// Partitions with a committed offset in one group.
 pub const MAX_OFFSETS_PER_GROUP: usize = 1_000_000;
+/// Transactional ids in one shard, that is, in one partition of `__transaction_state`.
+pub const MAX_TRANSACTIONAL_IDS: usize = 200_000;
+/// Partitions that one transaction may take part in; each of its records names them all.
+pub const MAX_PARTITIONS_OF_TRANSACTION: usize = 20_000;

@@ -17,6 +17,7 @@ use crate::{
     open_files,
     services::Services,
     settings::{ConfigError, Listener, Live},
+    transactions::{Markers, Transactions},
 };
 use std::{
     collections::HashMap,
@@ -92,13 +93,30 @@ impl Broker {
         };
         let catalog = Arc::new(catalog);
         let shutdown = CancellationToken::new();
-        let groups = Groups::new(catalog.clone(), clock.clone(), now.groups.clone(), shutdown.clone());
-        let fetch_sessions = FetchSessions::new(now.fetch_session_slots);
-        let services =
-            Services { config, clock, cluster: Arc::new(cluster), catalog, fetch_sessions, groups, shutdown };
-        let services = Arc::new(services);
+        let groups = Groups::new(catalog.clone(), clock.clone(), &now.groups, shutdown.clone());
         let tasks = TaskTracker::new();
+        let markers = Markers {
+            catalog: catalog.clone(),
+            groups: groups.clone(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let transactions = Transactions::new(&now.transactions, markers);
+        let fetch_sessions = FetchSessions::new(now.fetch_session_slots);
+        let services = Services {
+            config,
+            clock,
+            cluster: Arc::new(cluster),
+            catalog,
+            fetch_sessions,
+            groups,
+            transactions,
+            shutdown,
+        };
+        let services = Arc::new(services);
         services.groups.start(&tasks);
+        services.transactions.start();
         let maintenance =
             Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone(), services.config.clone()));
         tasks.spawn(maintenance.clone().run(services.shutdown.clone()));

@@ -44,8 +44,9 @@ pub enum RequestError {
     NotOneBatch,
     #[error("The requesting client does not support the compression type of given partition.")]
     UnsupportedCompressionType,
-    #[error("Transactions are not served by this broker yet.")]
-    InvalidTransactionState,
+    /// The transaction's coordinator did not let it in.
+    #[error("{0}")]
+    Transaction(ResponseError),
     #[error("A transactional batch needs a transactional id.")]
     TransactionalIdAuthorizationFailed,
     #[error("{0}")]
@@ -85,7 +86,7 @@ impl RequestError {
             Self::InvalidRequiredAcks => ResponseError::InvalidRequiredAcks,
             Self::NotOneBatch => ResponseError::InvalidRecord,
             Self::UnsupportedCompressionType => ResponseError::UnsupportedCompressionType,
-            Self::InvalidTransactionState => ResponseError::InvalidTxnState,
+            Self::Transaction(kind) => *kind,
             Self::TransactionalIdAuthorizationFailed => ResponseError::TransactionalIdAuthorizationFailed,
             Self::Append(error) => append_kind(error),
             Self::Storage(_) | Self::Offline => ResponseError::KafkaStorageError,

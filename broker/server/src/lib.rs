@@ -11,6 +11,7 @@ pub mod client;
 pub mod clock;
 mod cluster;
 mod config;
+mod coordination;
 pub mod durability;
 mod errors;
 mod groups;
@@ -21,6 +22,7 @@ mod open_files;
 mod partition;
 mod services;
 mod settings;
+mod transactions;
 
 pub use broker::{Broker, BrokerError};
 pub use catalog::{DataDirError, DataDirLock, OpenError};

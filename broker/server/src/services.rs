@@ -1,6 +1,9 @@
 //! What handlers are made of: each API file takes from here only what its API needs.
 
-use crate::{api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, groups::Groups, settings::Live};
+use crate::{
+    api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, groups::Groups, settings::Live,
+    transactions::Transactions,
+};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +20,8 @@ pub struct Services {
     pub fetch_sessions: FetchSessions,
     /// Consumer groups and their offsets.
     pub groups: Arc<Groups>,
+    /// Transactions across partitions.
+    pub transactions: Arc<Transactions>,
     /// Cancelled when the broker stops: long polls answer what they have.
     pub shutdown: CancellationToken,
 }

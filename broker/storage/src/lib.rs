@@ -37,3 +37,4 @@ pub use partition_metadata::{
     create_partition_metadata, read_partition_metadata, topic_id_from_string, topic_id_to_string,
     write_partition_metadata,
 };
+pub use producer_state::ActiveProducer;

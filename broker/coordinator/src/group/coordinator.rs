@@ -2,20 +2,25 @@
 
 use super::{
     GroupId, LeaveReply, MemberId, OffsetCommitRequest, OffsetDeleteRequest, Output, PartitionResult, Reply, Request,
-    SyncReply, Ticket,
+    SyncReply, Ticket, TransactionalCommit,
     classic::{self, ClassicGroup},
     offsets::{self, GroupOffsets},
     request::JoinReply,
 };
 use crate::{GroupConfig, GroupError, limits, record::GroupMetadata, record::Record, timers::Timers};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// One shard of the group coordinator; see the crate's head for how it is driven.
 #[derive(Debug)]
 pub struct GroupCoordinator {
-    config: GroupConfig,
-    groups: BTreeMap<GroupId, Group>,
+    pub(super) config: GroupConfig,
+    pub(super) groups: BTreeMap<GroupId, Group>,
     timers: Timers<Deadline>,
+    /// Which groups have offsets in which producer's open transaction.
+    pub(super) open_transactions: BTreeMap<i64, BTreeSet<GroupId>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,13 +55,13 @@ pub(crate) struct Step<'a> {
 impl GroupCoordinator {
     /// An empty shard: first [`Self::replay`] every record of its partition, then [`Self::loaded`], then requests.
     pub fn new(config: GroupConfig) -> Self {
-        Self { config, groups: BTreeMap::new(), timers: Timers::new() }
+        Self { config, groups: BTreeMap::new(), timers: Timers::new(), open_transactions: BTreeMap::new() }
     }
 
     /// Takes up work after recovery: members get a whole session to report, deadlines run from now on.
     pub fn loaded(&mut self, now_ms: i64) -> Output {
         let mut out = Output::default();
-        let Self { config, groups, timers } = self;
+        let Self { config, groups, timers, .. } = self;
         for (id, group) in groups.iter_mut() {
             let Some(metadata) = &group.metadata else { continue };
             group.classic = ClassicGroup::from_metadata(metadata);
@@ -134,8 +139,8 @@ impl GroupCoordinator {
 
     /// A topic was deleted: records that drop all offsets committed for it.
     pub fn forget_topic(&self, topic: &str) -> Output {
-        let tombstones = |(id, group): (&GroupId, &Group)| group.offsets.tombstones(id, |name, _| name == topic);
-        Output { records: self.groups.iter().flat_map(tombstones).collect(), replies: Vec::new() }
+        let tombstones = |(id, group): (&GroupId, &Group)| group.offsets.topic_tombstones(id, |name| name == topic);
+        Output { records: self.groups.iter().flat_map(tombstones).collect(), ..Output::default() }
     }
 
     /// The fewest records that make a fresh shard equal to this one.
@@ -168,8 +173,14 @@ impl GroupCoordinator {
 
     /// Refuses what no group could answer.
     fn admit(&self, id: &GroupId, request: &Request) -> Result<(), GroupError> {
-        let needs_a_name =
-            matches!(request, Request::Join(_) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_));
+        let needs_a_name = matches!(
+            request,
+            Request::Join(_)
+                | Request::Sync(_)
+                | Request::Heartbeat(_)
+                | Request::Leave(_)
+                | Request::TransactionalCommit(_)
+        );
         if id.len() > limits::MAX_STRING_BYTES || id.is_empty() && needs_a_name {
             return Err(GroupError::InvalidGroupId);
         }
@@ -182,6 +193,7 @@ impl GroupCoordinator {
     fn dispatch(&mut self, ticket: Ticket, request: Request, now_ms: i64, out: &mut Output) {
         match request {
             Request::OffsetCommit(request) => self.commit(ticket, &request, now_ms, out),
+            Request::TransactionalCommit(request) => self.commit_in_transaction(ticket, &request, now_ms, out),
             Request::OffsetDelete(request) => out.reply_deleted(ticket, self.delete_offsets(&request)),
             Request::DeleteGroup { group } => {
                 let deleted = self.delete(&group).map(|records| out.records.extend(records));
@@ -196,7 +208,7 @@ impl GroupCoordinator {
     }
 
     fn dispatch_classic(&mut self, ticket: Ticket, request: Request, now_ms: i64, out: &mut Output) {
-        let Self { config, groups, timers } = self;
+        let Self { config, groups, timers, .. } = self;
         let id = request.group().clone();
         let Some(group) = groups.get_mut(&id) else {
             return out.reply(ticket, request.refused(GroupError::UnknownMemberId));
@@ -210,12 +222,15 @@ impl GroupCoordinator {
                 step.out.reply(ticket, Reply::Heartbeat(error));
             }
             Request::Leave(request) => group.classic.leave(ticket, request, step),
-            Request::OffsetCommit(_) | Request::OffsetDelete(_) | Request::DeleteGroup { .. } => {}
+            Request::OffsetCommit(_)
+            | Request::TransactionalCommit(_)
+            | Request::OffsetDelete(_)
+            | Request::DeleteGroup { .. } => {}
         }
     }
 
     fn commit(&mut self, ticket: Ticket, request: &OffsetCommitRequest, now_ms: i64, out: &mut Output) {
-        let Self { config, groups, timers } = self;
+        let Self { config, groups, timers, .. } = self;
         let exists = groups.contains_key(&request.group);
         let group = groups.entry(request.group.clone()).or_default();
         let step = &mut Step { config, timers, out, group: request.group.clone(), now_ms };
@@ -224,12 +239,7 @@ impl GroupCoordinator {
             generation if !exists && generation >= 0 => Err(GroupError::GroupIdNotFound),
             _ => group.classic.admit_commit(request, step),
         };
-        let mut results = Vec::with_capacity(request.offsets.len());
-        for offset in &request.offsets {
-            let record = admitted.and_then(|()| group.offsets.commit(request, offset, config, now_ms));
-            let error = record.map(|record| out.records.push(record)).err();
-            results.push(PartitionResult { topic: offset.topic.clone(), partition: offset.partition, error });
-        }
+        let results = group.offsets.commit_all(admitted, request, config, now_ms, &mut out.records);
         out.reply(ticket, Reply::OffsetCommit(results));
     }
 
@@ -252,7 +262,7 @@ impl GroupCoordinator {
         if group.classic.state() != classic::State::Empty {
             return Err(GroupError::NonEmptyGroup);
         }
-        let mut records = group.offsets.tombstones(id, |_, _| true);
+        let mut records = group.offsets.topic_tombstones(id, |_| true);
         records.push(Record::GroupMetadata { group: id.clone(), value: None });
         Ok(records)
     }
@@ -282,19 +292,20 @@ impl GroupCoordinator {
         let retention_ms = self.config.offsets_retention_ms;
         for (id, group) in &self.groups {
             let retention = group.classic.offset_retention();
-            let expired = group.offsets.tombstones(id, |topic, offset| match &retention {
+            let expired = group.offsets.tombstones(id, |topic, partition, offset| match &retention {
                 Some((from, topics)) if !topics.contains(topic) => {
                     offsets::is_expired(offset, *from, retention_ms, now_ms)
+                        && !group.offsets.pending.contains(topic, partition)
                 }
                 _ => false,
             });
-            let nothing_left = expired.len() == group.offsets.len();
+            let nothing_left = expired.len() == group.offsets.len() && group.offsets.pending.is_empty();
             records.extend(expired);
             if nothing_left && group.classic.state() == classic::State::Empty && !group.classic.has_pending_members() {
                 records.push(Record::GroupMetadata { group: id.clone(), value: None });
             }
         }
-        Output { records, replies: Vec::new() }
+        Output { records, ..Output::default() }
     }
 
     fn with_classic(
@@ -304,7 +315,7 @@ impl GroupCoordinator {
         out: &mut Output,
         act: impl FnOnce(&mut ClassicGroup, &mut Step<'_>),
     ) {
-        let Self { config, groups, timers } = self;
+        let Self { config, groups, timers, .. } = self;
         let Some((id, _)) = groups.get_key_value(id) else { return };
         let id = id.clone();
         let Some(group) = groups.get_mut(&id) else { return };
@@ -312,7 +323,7 @@ impl GroupCoordinator {
     }
 
     /// A group that holds nothing does not exist.
-    fn forget_if_void(&mut self, id: &str) {
+    pub(super) fn forget_if_void(&mut self, id: &str) {
         if self.groups.get(id).is_some_and(Group::is_void) {
             self.groups.remove(id);
         }
@@ -333,6 +344,7 @@ impl Request {
             Request::Heartbeat(request) => &request.group,
             Request::Leave(request) => &request.group,
             Request::OffsetCommit(request) => &request.group,
+            Request::TransactionalCommit(request) => &request.commit.group,
             Request::OffsetDelete(request) => &request.group,
             Request::DeleteGroup { group } => group,
         }
@@ -352,10 +364,13 @@ impl Request {
                 members: request.members.iter().map(|member| (member.clone(), Some(error))).collect(),
             }),
             Request::Leave(_) => Reply::Leave(LeaveReply { error: Some(error), members: Vec::new() }),
-            Request::OffsetCommit(request) => Reply::OffsetCommit(all(&mut request
-                .offsets
-                .iter()
-                .map(|offset| (offset.topic.clone(), offset.partition)))),
+            Request::OffsetCommit(request)
+            | Request::TransactionalCommit(TransactionalCommit { commit: request, .. }) => {
+                Reply::OffsetCommit(all(&mut request
+                    .offsets
+                    .iter()
+                    .map(|offset| (offset.topic.clone(), offset.partition))))
+            }
             Request::OffsetDelete(_) => Reply::OffsetDelete(Err(error)),
             Request::DeleteGroup { .. } => Reply::DeleteGroup(Some(error)),
         }

@@ -2,20 +2,22 @@
 //!
 //! [`GroupCoordinator`] keeps the groups; `classic/` is the protocol of Join, Sync, Heartbeat and LeaveGroup, which is
 //! soft state but for what a generation leaves behind as [`crate::record::GroupMetadata`]; `offsets.rs` is the durable
-//! offsets, which every group protocol shares. Further protocols (KIP-848, share groups) get a folder beside `classic/`.
+//! offsets, which every group protocol shares; `pending.rs` those that open transactions will commit. Further protocols (KIP-848, share groups) get a folder beside `classic/`.
 
 mod classic;
 mod coordinator;
 mod offsets;
+mod pending;
 mod query;
 mod request;
+mod transactions;
 
 pub use coordinator::GroupCoordinator;
 pub use query::{DescribedGroup, DescribedMember, FetchedOffsets, ListedGroup, PartitionOffset};
 pub use request::{
     HeartbeatRequest, JoinReply, JoinRequest, JoinedMember, LeaveReply, LeaveRequest, LeavingMember,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetToCommit, Output, PartitionResult, Protocol, Reply, Request,
-    SyncReply, SyncRequest, Ticket,
+    SyncReply, SyncRequest, Ticket, TransactionalCommit,
 };
 
 use std::sync::Arc;

@@ -1,16 +1,20 @@
 //! The committed offsets of one group: durable, changed by `set` and `remove` out of replay alone.
 
-use super::{GroupId, OffsetCommitRequest, OffsetToCommit};
+use super::{GroupId, OffsetCommitRequest, OffsetToCommit, PartitionResult, pending::PendingOffsets};
 use crate::{
     GroupConfig, GroupError, limits,
     record::{CommittedOffset, OffsetKey, Record},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct GroupOffsets {
     by_topic: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
     count: usize,
+    pub pending: PendingOffsets,
 }
 
 /// From when an offset's retention counts.
@@ -24,7 +28,7 @@ pub(super) enum RetainFrom {
 
 impl GroupOffsets {
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.count == 0 && self.pending.is_empty()
     }
 
     pub fn len(&self) -> usize {
@@ -40,13 +44,26 @@ impl GroupOffsets {
     }
 
     pub fn set(&mut self, topic: &Arc<str>, partition: i32, offset: CommittedOffset) {
+        self.pending.supersede(topic, partition);
+        self.place(topic, partition, offset);
+    }
+
+    fn place(&mut self, topic: &Arc<str>, partition: i32, offset: CommittedOffset) {
         let partitions = self.by_topic.entry(topic.clone()).or_default();
         if partitions.insert(partition, offset).is_none() {
             self.count += 1;
         }
     }
 
+    /// The producer's transaction has ended: its offsets count now, or never.
+    pub fn end_transaction(&mut self, producer_id: i64, is_commit: bool) {
+        for ((topic, partition), offset) in self.pending.end(producer_id, is_commit) {
+            self.place(&topic, partition, offset);
+        }
+    }
+
     pub fn remove(&mut self, topic: &str, partition: i32) {
+        self.pending.remove(topic, partition);
         let Some(partitions) = self.by_topic.get_mut(topic) else { return };
         if partitions.remove(&partition).is_some() {
             self.count -= 1;
@@ -56,8 +73,26 @@ impl GroupOffsets {
         }
     }
 
+    /// What each offset of the request comes to, and the records of those that are taken.
+    pub fn commit_all(
+        &self,
+        admitted: Result<(), GroupError>,
+        request: &OffsetCommitRequest,
+        config: &GroupConfig,
+        now_ms: i64,
+        records: &mut Vec<Record>,
+    ) -> Vec<PartitionResult> {
+        let mut results = Vec::with_capacity(request.offsets.len());
+        for offset in &request.offsets {
+            let record = admitted.and_then(|()| self.commit(request, offset, config, now_ms));
+            let error = record.map(|record| records.push(record)).err();
+            results.push(PartitionResult { topic: offset.topic.clone(), partition: offset.partition, error });
+        }
+        results
+    }
+
     /// Checks one offset and turns it into its record.
-    pub fn commit(
+    fn commit(
         &self,
         request: &OffsetCommitRequest,
         offset: &OffsetToCommit,
@@ -69,7 +104,8 @@ impl GroupOffsets {
             return Err(GroupError::OffsetMetadataTooLarge);
         }
         let is_new = self.get(&offset.topic, offset.partition).is_none();
-        if offset.topic.len() > limits::MAX_STRING_BYTES || is_new && self.count >= limits::MAX_OFFSETS_PER_GROUP {
+        let count = self.count + self.pending.len();
+        if offset.topic.len() > limits::MAX_STRING_BYTES || is_new && count >= limits::MAX_OFFSETS_PER_GROUP {
             return Err(GroupError::InvalidCommitOffsetSize);
         }
         let key = OffsetKey { group: request.group.clone(), topic: offset.topic.clone(), partition: offset.partition };
@@ -96,11 +132,20 @@ impl GroupOffsets {
         records
     }
 
-    /// Tombstones for all offsets that `pick` picks.
-    pub fn tombstones(&self, group: &GroupId, pick: impl Fn(&str, &CommittedOffset) -> bool) -> Vec<Record> {
+    /// Tombstones for all offsets of the topics that `pick` picks, those of open transactions too.
+    pub fn topic_tombstones(&self, group: &GroupId, pick: impl Fn(&str) -> bool) -> Vec<Record> {
+        let mut records = self.tombstones(group, |topic, _, _| pick(topic));
+        let unseen = |(topic, partition): &&(Arc<str>, i32)| pick(topic) && self.get(topic, *partition).is_none();
+        let alone: BTreeSet<_> = self.pending.partitions().filter(unseen).collect();
+        records.extend(alone.into_iter().map(|(topic, partition)| tombstone(group, topic, *partition)));
+        records
+    }
+
+    /// Tombstones for all committed offsets that `pick` picks.
+    pub fn tombstones(&self, group: &GroupId, pick: impl Fn(&str, i32, &CommittedOffset) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
         for (topic, partitions) in &self.by_topic {
-            for (partition, _) in partitions.iter().filter(|(_, offset)| pick(topic, offset)) {
+            for (partition, _) in partitions.iter().filter(|(partition, offset)| pick(topic, **partition, offset)) {
                 records.push(tombstone(group, topic, *partition));
             }
         }

@@ -3,7 +3,7 @@
 use super::{GroupCoordinator, GroupId, coordinator::Group};
 use crate::record::CommittedOffset;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub const TYPE_CLASSIC: &str = "classic";
 
@@ -42,6 +42,8 @@ pub struct PartitionOffset {
     pub partition: i32,
     /// `None`: nothing committed.
     pub committed: Option<CommittedOffset>,
+    /// An open transaction is about to commit another one (KIP-447).
+    pub is_unstable: bool,
 }
 
 pub type FetchedOffsets = Vec<(Arc<str>, Vec<PartitionOffset>)>;
@@ -84,15 +86,23 @@ fn listed(id: &GroupId, group: &Group) -> ListedGroup {
 }
 
 fn all_offsets(group: &Group) -> FetchedOffsets {
-    let one = |(partition, offset): (&i32, &CommittedOffset)| PartitionOffset {
-        partition: *partition,
-        committed: Some(offset.clone()),
+    let of_topic = |(topic, partitions): (&Arc<str>, &BTreeMap<i32, CommittedOffset>)| {
+        let one = |partition: &i32| one_offset(Some(group), topic, *partition);
+        (topic.clone(), partitions.keys().map(one).collect())
     };
-    group.offsets.iter().map(|(topic, partitions)| (topic.clone(), partitions.iter().map(one).collect())).collect()
+    group.offsets.iter().map(of_topic).collect()
 }
 
 fn picked(group: Option<&Group>, topic: &Arc<str>, partitions: &[i32]) -> (Arc<str>, Vec<PartitionOffset>) {
-    let committed = |partition: i32| group.and_then(|group| group.offsets.get(topic, partition)).cloned();
-    let one = |&partition: &i32| PartitionOffset { partition, committed: committed(partition) };
+    let one = |&partition: &i32| one_offset(group, topic, partition);
     (topic.clone(), partitions.iter().map(one).collect())
+}
+
+fn one_offset(group: Option<&Group>, topic: &str, partition: i32) -> PartitionOffset {
+    let offsets = group.map(|group| &group.offsets);
+    PartitionOffset {
+        partition,
+        committed: offsets.and_then(|offsets| offsets.get(topic, partition)).cloned(),
+        is_unstable: offsets.is_some_and(|offsets| offsets.pending.contains(topic, partition)),
+    }
 }

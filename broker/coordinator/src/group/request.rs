@@ -1,7 +1,7 @@
 //! What goes into the coordinator and what comes out.
 
 use super::GroupId;
-use crate::{GroupError, record::Record};
+use crate::{GroupError, record::Record, transaction::Producer};
 use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -16,6 +16,9 @@ pub struct Ticket(pub u64);
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Output {
     pub records: Vec<Record>,
+    /// The records are part of this producer's transaction: they go into a transactional batch, and are replayed by
+    /// [`super::GroupCoordinator::replay_in_transaction`].
+    pub transaction: Option<Producer>,
     pub replies: Vec<(Ticket, Reply)>,
 }
 
@@ -26,6 +29,7 @@ pub enum Request {
     Heartbeat(HeartbeatRequest),
     Leave(LeaveRequest),
     OffsetCommit(OffsetCommitRequest),
+    TransactionalCommit(TransactionalCommit),
     OffsetDelete(OffsetDeleteRequest),
     DeleteGroup { group: GroupId },
 }
@@ -149,6 +153,13 @@ pub struct OffsetCommitRequest {
     /// `None`: `offsets.retention.minutes` holds.
     pub retention_ms: Option<i64>,
     pub offsets: Vec<OffsetToCommit>,
+}
+
+/// TxnOffsetCommit: the offsets count when the producer's transaction is committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransactionalCommit {
+    pub producer: Producer,
+    pub commit: OffsetCommitRequest,
 }
 
 #[derive(Debug, Clone, PartialEq)]

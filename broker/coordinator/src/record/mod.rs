@@ -1,4 +1,5 @@
-//! Records of `__consumer_offsets`, in Kafka's own format, so that `kafka-dump-log --offsets-decoder` reads them.
+//! Records of `__consumer_offsets`, in Kafka's own format, so that `kafka-dump-log --offsets-decoder` reads them; those of
+//! `__transaction_state` are in `transaction.rs`.
 //!
 //! A key begins with a 16-bit type, which Kafka calls the version of the key: 0 and 1 are offset commits, 2 is the metadata
 //! of a classic group. A value begins with its own 16-bit version. A missing value deletes (tombstone).
@@ -6,6 +7,7 @@
 
 mod group_metadata;
 mod offset_commit;
+mod transaction;
 mod wire;
 
 pub use group_metadata::{GroupMetadata, MemberMetadata};

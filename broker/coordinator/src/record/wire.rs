@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-/// Why bytes are not a record of `__consumer_offsets`.
+/// Why bytes are not a record of `__consumer_offsets` or `__transaction_state`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("cut off")]
@@ -36,6 +36,10 @@ impl Reader {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.as_ref().try_into().map_err(|_| DecodeError::Truncated)
+    }
+
+    pub fn i8(&mut self) -> Result<i8, DecodeError> {
+        self.array().map(i8::from_be_bytes)
     }
 
     pub fn i16(&mut self) -> Result<i16, DecodeError> {
@@ -110,6 +114,13 @@ impl Reader {
         usize::try_from(self.i32()?).map_err(|_| DecodeError::BadLength)
     }
 
+    pub fn nullable_array_length(&mut self) -> Result<Option<usize>, DecodeError> {
+        match self.i32()? {
+            -1 => Ok(None),
+            length => usize::try_from(length).map(Some).map_err(|_| DecodeError::BadLength),
+        }
+    }
+
     pub fn compact_length(&mut self) -> Result<Option<usize>, DecodeError> {
         let length = usize::try_from(self.varint()?).map_err(|_| DecodeError::BadLength)?;
         Ok(length.checked_sub(1))
@@ -135,6 +146,10 @@ impl Reader {
 pub(super) struct Writer(BytesMut);
 
 impl Writer {
+    pub fn i8(&mut self, value: i8) {
+        self.0.put_i8(value);
+    }
+
     pub fn i16(&mut self, value: i16) {
         self.0.put_i16(value);
     }
@@ -183,6 +198,23 @@ impl Writer {
     pub fn bytes(&mut self, value: &[u8]) {
         self.array_length(value.len());
         self.0.put_slice(value);
+    }
+
+    /// The length of a compact array; none is null.
+    pub fn compact_array(&mut self, length: Option<usize>) {
+        self.varint(
+            length.map_or(0, |length| u32::try_from(length).map_or(u32::MAX, |length| length.saturating_add(1))),
+        );
+    }
+
+    /// Tagged fields, in the order of their numbers.
+    pub fn tagged_fields(&mut self, fields: &[(u32, Vec<u8>)]) {
+        self.varint(u32::try_from(fields.len()).unwrap_or(u32::MAX));
+        for (tag, content) in fields {
+            self.varint(*tag);
+            self.varint(u32::try_from(content.len()).unwrap_or(u32::MAX));
+            self.0.put_slice(content);
+        }
     }
 
     pub fn array_length(&mut self, length: usize) {

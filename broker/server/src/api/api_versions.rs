@@ -27,10 +27,14 @@ pub const API: Api = Api {
 };
 
 /// A feature of the cluster: name, supported versions, version in force. Those of a fresh Kafka 4.3 that hold here too.
-const FEATURES: &[(&str, i16, i16, i16)] =
-    &[("metadata.version", METADATA_VERSION_MIN, METADATA_VERSION, METADATA_VERSION)];
+const FEATURES: &[(&str, i16, i16, i16)] = &[
+    ("metadata.version", METADATA_VERSION_MIN, METADATA_VERSION, METADATA_VERSION),
+    ("transaction.version", 0, TRANSACTION_VERSION, TRANSACTION_VERSION),
+];
 /// 3.3-IV3, the oldest that Kafka 4 runs on.
 const METADATA_VERSION_MIN: i16 = 7;
+/// KIP-890 whole: clients that know it add no partitions themselves, and get a new epoch with each end.
+const TRANSACTION_VERSION: i16 = 2;
 /// 4.1-IV1: the schemas that this broker speaks are those of Kafka 4.1.
 const METADATA_VERSION: i16 = 27;
 

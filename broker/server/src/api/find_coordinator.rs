@@ -2,13 +2,14 @@
 //!
 //! 1: key type, error message, throttle time. 3: flexible. 4 (KIP-699): several keys at once. 5 (KIP-890): no change for us.
 //! 6 (KIP-932): share coordinators may be asked for.
-//! The answer is always this node, and comes when the group's requests can be answered. Left out: transactions and
-//! share groups are not offered here, so their coordinators are refused in a way that every client takes as final.
+//! The answer is always this node, and comes when the requests of the group or the transactional id can be answered. Left out:
+//! share groups are not offered here, so their coordinator is refused in a way that every client takes as final.
 
 use super::{Api, Context, bounds::*, group_fields::text, versions};
 use crate::{
     cluster::{Cluster, Endpoint},
     groups::{self, Groups},
+    transactions::{self, Transactions},
 };
 use kafka_protocol::{
     ResponseError,
@@ -17,6 +18,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
+use std::sync::Arc;
 
 const LAYOUT: Layout =
     Layout::new(3, &[field(Kind::String).until(3), field(INT8).since(1), field(Kind::Array(&Kind::String)).since(4)]);
@@ -28,37 +30,44 @@ pub const API: Api = Api {
     served: versions(0, 6),
     request: LAYOUT,
     handle: |services, call| {
-        let (groups, cluster) = (services.groups.clone(), services.cluster.clone());
-        call.answer(|request, context| async move { handle(&groups, &cluster, request, &context).await })
+        let coordinators =
+            Coordinators { groups: services.groups.clone(), transactions: services.transactions.clone() };
+        let cluster = services.cluster.clone();
+        call.answer(|request, context| async move { handle(&coordinators, &cluster, request, &context).await })
     },
 };
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
-const NOT_OFFERED: &str = "This broker coordinates consumer groups only.";
+const NOT_OFFERED: &str = "This broker coordinates consumer groups and transactions only.";
 /// Kafka's words.
 const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the \
                          message was sent to an incompatible broker. See the broker logs for more details.";
 /// The first version that asks for several keys.
 const BATCHED: i16 = 4;
 
+struct Coordinators {
+    groups: Arc<Groups>,
+    transactions: Arc<Transactions>,
+}
+
 async fn handle(
-    groups: &Groups,
+    coordinators: &Coordinators,
     cluster: &Cluster,
     request: FindCoordinatorRequest,
     context: &Context,
 ) -> FindCoordinatorResponse {
     let node = Node { id: BrokerId(cluster.node_id), endpoint: cluster.endpoint(context.local) };
     if context.version < BATCHED {
-        let found = find(groups, &node, &request.key, request.key_type).await;
+        let found = find(coordinators, &node, &request.key, request.key_type).await;
         return single(found);
     }
-    let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
+    let mut found = Vec::with_capacity(request.coordinator_keys.len());
     for key in &request.coordinator_keys {
-        coordinators.push(find(groups, &node, key, request.key_type).await);
+        found.push(find(coordinators, &node, key, request.key_type).await);
     }
-    FindCoordinatorResponse::default().with_coordinators(coordinators)
+    FindCoordinatorResponse::default().with_coordinators(found)
 }
 
 struct Node {
@@ -66,22 +75,26 @@ struct Node {
     endpoint: Endpoint,
 }
 
-async fn find(groups: &Groups, node: &Node, key: &StrBytes, key_type: i8) -> Coordinator {
-    if key_type != GROUP {
-        let (kind, message) = match key_type {
-            TRANSACTION => (ResponseError::TransactionalIdAuthorizationFailed, NOT_OFFERED),
-            SHARE => (ResponseError::InvalidRequest, NOT_OFFERED),
-            _ => (ResponseError::InvalidRequest, MALFORMED),
-        };
-        return refused(key, kind.code(), message);
-    }
-    match groups.ready(key).await {
-        Ok(()) => Coordinator::default()
+async fn find(coordinators: &Coordinators, node: &Node, key: &StrBytes, key_type: i8) -> Coordinator {
+    let refusal = match key_type {
+        GROUP => {
+            let error = coordinators.groups.ready(key).await.err();
+            error.map(|error| (groups::code(Some(error)), error.to_string()))
+        }
+        TRANSACTION => {
+            let error = coordinators.transactions.ready(key).await.err();
+            error.map(|error| (transactions::code(error), error.to_string()))
+        }
+        SHARE => Some((ResponseError::InvalidRequest.code(), NOT_OFFERED.to_owned())),
+        _ => Some((ResponseError::InvalidRequest.code(), MALFORMED.to_owned())),
+    };
+    match refusal {
+        None => Coordinator::default()
             .with_key(key.clone())
             .with_node_id(node.id)
             .with_host(text(&node.endpoint.host))
             .with_port(node.endpoint.port.into()),
-        Err(error) => refused(key, groups::code(Some(error)), &error.to_string()),
+        Some((code, message)) => refused(key, code, &message),
     }
 }
 

@@ -6,6 +6,8 @@
 
 pub mod bounds;
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod altered_configs;
 mod api_versions;
@@ -19,6 +21,9 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod group_fields;
@@ -29,6 +34,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -37,6 +43,8 @@ mod offset_for_leader_epoch;
 mod produce;
 mod record_errors;
 mod sync_group;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 pub use fetch::FetchSessions;
 
@@ -76,6 +84,11 @@ pub const TABLE: &[Api] = &[
     delete_records::API,
     init_producer_id::API,
     offset_for_leader_epoch::API,
+    add_partitions_to_txn::API,
+    add_offsets_to_txn::API,
+    end_txn::API,
+    write_txn_markers::API,
+    txn_offset_commit::API,
     describe_configs::API,
     alter_configs::API,
     create_partitions::API,
@@ -83,6 +96,9 @@ pub const TABLE: &[Api] = &[
     incremental_alter_configs::API,
     offset_delete::API,
     describe_cluster::API,
+    describe_producers::API,
+    describe_transactions::API,
+    list_transactions::API,
 ];
 
 /// One API: what is known of it without running it.

@@ -1,7 +1,7 @@
 //! OffsetFetch, key 9, versions 1-9.
 //!
 //! 2: null topics ask for all; an error of the whole. 3: throttle time. 5 (KIP-320): leader epoch. 6: flexible.
-//! 7 (KIP-447): require stable, which holds always while there are no transactions. 8 (KIP-709): several groups at once.
+//! 7 (KIP-447): require stable: what an open transaction is about to commit anew is refused with UNSTABLE_OFFSET_COMMIT. 8 (KIP-709): several groups at once.
 //! 9 (KIP-848): member id and epoch, which only groups of that kind check.
 //! A partition without a committed offset is answered with -1, and so are all of a group that does not exist.
 
@@ -13,18 +13,22 @@ use super::{
     versions,
 };
 use crate::groups::{self, Groups};
-use kafka_protocol::messages::{
-    ApiKey, GroupId, OffsetFetchRequest, OffsetFetchResponse,
-    offset_fetch_request::OffsetFetchRequestGroup,
-    offset_fetch_response::{
-        OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-        OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ApiKey, GroupId, OffsetFetchRequest, OffsetFetchResponse,
+        offset_fetch_request::OffsetFetchRequestGroup,
+        offset_fetch_response::{
+            OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+            OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+        },
     },
 };
 use std::sync::Arc;
 use tifo_coordinator::{
     GroupError,
     group::{FetchedOffsets, PartitionOffset},
+    record::CommittedOffset,
 };
 
 const TOPIC: Kind = Kind::Struct(&[field(Kind::String), field(Kind::Array(&INT32))]);
@@ -66,7 +70,7 @@ async fn handle(groups: &Groups, request: &OffsetFetchRequest, version: i16) -> 
     if version >= BATCHED {
         let mut answers = Vec::with_capacity(request.groups.len());
         for group in &request.groups {
-            answers.push(one_group(groups, group).await);
+            answers.push(one_group(groups, group, request.require_stable).await);
         }
         return OffsetFetchResponse::default().with_groups(answers);
     }
@@ -74,17 +78,21 @@ async fn handle(groups: &Groups, request: &OffsetFetchRequest, version: i16) -> 
         topics.iter().map(|topic| (shared(&topic.name), topic.partition_indexes.clone())).collect::<Asked>()
     });
     let (fetched, error) = fetch(groups, &request.group_id, topics).await;
-    let response =
-        OffsetFetchResponse::default().with_topics(fetched.into_iter().map(|topic| single(topic, error)).collect());
+    let response = OffsetFetchResponse::default()
+        .with_topics(fetched.into_iter().map(|topic| single(topic, error, request.require_stable)).collect());
     if version >= 2 { response.with_error_code(groups::code(error)) } else { response }
 }
 
-async fn one_group(groups: &Groups, asked: &OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+async fn one_group(groups: &Groups, asked: &OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup {
     let topics = asked.topics.as_ref().map(|topics| {
         topics.iter().map(|topic| (shared(&topic.name), topic.partition_indexes.clone())).collect::<Asked>()
     });
     let (fetched, error) = fetch(groups, &asked.group_id, topics).await;
-    let topics = if error.is_some() { Vec::new() } else { fetched.into_iter().map(batched).collect() };
+    let topics = if error.is_some() {
+        Vec::new()
+    } else {
+        fetched.into_iter().map(|topic| batched(topic, require_stable)).collect()
+    };
     OffsetFetchResponseGroup::default()
         .with_group_id(asked.group_id.clone())
         .with_topics(topics)
@@ -100,16 +108,29 @@ async fn fetch(groups: &Groups, id: &GroupId, topics: Option<Asked>) -> (Fetched
 }
 
 fn nothing((topic, partitions): (Arc<str>, Vec<i32>)) -> (Arc<str>, Vec<PartitionOffset>) {
-    let none = |partition| PartitionOffset { partition, committed: None };
+    let none = |partition| PartitionOffset { partition, committed: None, is_unstable: false };
     (topic, partitions.into_iter().map(none).collect())
 }
 
-fn single((name, partitions): (Arc<str>, Vec<PartitionOffset>), error: Option<GroupError>) -> OffsetFetchResponseTopic {
+/// What may be told of a partition, and the code for what may not.
+fn stable(found: &PartitionOffset, require_stable: bool) -> (Option<&CommittedOffset>, i16) {
+    if require_stable && found.is_unstable {
+        return (None, ResponseError::UnstableOffsetCommit.code());
+    }
+    (found.committed.as_ref(), 0)
+}
+
+fn single(
+    (name, partitions): (Arc<str>, Vec<PartitionOffset>),
+    error: Option<GroupError>,
+    require_stable: bool,
+) -> OffsetFetchResponseTopic {
     let one = |found: PartitionOffset| {
+        let (committed, unstable) = stable(&found, require_stable);
         let partition = OffsetFetchResponsePartition::default()
             .with_partition_index(found.partition)
-            .with_error_code(groups::code(error));
-        match found.committed {
+            .with_error_code(error.map_or(unstable, |error| groups::code(Some(error))));
+        match committed {
             Some(committed) => partition
                 .with_committed_offset(committed.offset)
                 .with_committed_leader_epoch(committed.leader_epoch)
@@ -122,10 +143,12 @@ fn single((name, partitions): (Arc<str>, Vec<PartitionOffset>), error: Option<Gr
         .with_partitions(partitions.into_iter().map(one).collect())
 }
 
-fn batched((name, partitions): (Arc<str>, Vec<PartitionOffset>)) -> OffsetFetchResponseTopics {
+fn batched((name, partitions): (Arc<str>, Vec<PartitionOffset>), require_stable: bool) -> OffsetFetchResponseTopics {
     let one = |found: PartitionOffset| {
-        let partition = OffsetFetchResponsePartitions::default().with_partition_index(found.partition);
-        match found.committed {
+        let (committed, unstable) = stable(&found, require_stable);
+        let partition =
+            OffsetFetchResponsePartitions::default().with_partition_index(found.partition).with_error_code(unstable);
+        match committed {
             Some(committed) => partition
                 .with_committed_offset(committed.offset)
                 .with_committed_leader_epoch(committed.leader_epoch)

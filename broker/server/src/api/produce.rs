@@ -5,18 +5,23 @@
 //! client's to do. 7 (KIP-110): zstd. 8 (KIP-467): record errors and a message. 9: flexible. 10 (KIP-951): the new leader.
 //! 11, 12 (KIP-890): no change of the schema. 13 (KIP-516): topic ids.
 //! A batch is stored as it came, unless the topic wants another codec. Appends happen in request order, before the handler
-//! returns; what the topics' durability asks for is waited for behind it, whatever `acks` says but 0. Left out: transactions (a
-//! transactional batch is refused).
+//! returns; what the topics' durability asks for is waited for behind it, whatever `acks` says but 0.
+//! A transactional batch is let in by the transaction's coordinator unless its producer has the transaction open on the partition already:
+//! from version 12 on the partition is added by that, before it must have been.
 
-use super::{Answer, Api, Call, Closed, Context, Pending, bounds::*, ready, record_errors, versions};
+use super::{
+    Answer, Api, Call, Closed, Context, Pending, bounds::*, group_fields::shared, ready, record_errors, versions,
+};
 use crate::{
     catalog::{Catalog, Topic},
-    clock::Clock,
     errors::RequestError,
-    partition::{Accepted, UntilDurable},
+    partition::{Accepted, Partition, UntilDurable},
+    services::Services,
+    transactions::{self, Admission, Transactions},
 };
 use bytes::Bytes;
 use kafka_protocol::{
+    ResponseError,
     messages::{
         ApiKey, ProduceRequest, ProduceResponse,
         produce_request::{PartitionProduceData, TopicProduceData},
@@ -25,7 +30,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 use std::sync::Arc;
-use tifo_storage::{AppendError, Appended, Origin};
+use tifo_coordinator::{TransactionError, transaction::Producer};
+use tifo_storage::{AppendError, Appended, Origin, record_batch::BatchHeader};
 
 const PARTITION: Kind = Kind::Struct(&[field(INT32), field(Kind::NullableBytes)]);
 const TOPIC: Kind =
@@ -39,7 +45,7 @@ pub const API: Api = Api {
     advertised: versions(0, 13),
     served: versions(3, 13),
     request: LAYOUT,
-    handle: |services, call| handle(&services.catalog, &services.clock, call),
+    handle,
 };
 
 /// Batch length and what stands before it.
@@ -49,16 +55,26 @@ const ATTRIBUTES_POSITION: usize = 21;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CODEC_BITS: i16 = 7;
 const ZSTD: i16 = 4;
+/// First version of clients that know TRANSACTION_ABORTABLE (KIP-890).
+const ABORTABLE_SINCE: i16 = 11;
+/// First version of clients that leave it to the broker to add partitions to a transaction.
+const ADDS_PARTITIONS_SINCE: i16 = 12;
 /// First version of clients that know zstd.
 const ZSTD_SINCE: i16 = 7;
 
-fn handle(catalog: &Catalog, clock: &Clock, call: Call) -> Pending {
+fn handle(services: &Arc<Services>, call: Call) -> Pending {
     let context = call.context.clone();
     let request = match call.decode::<ProduceRequest>() {
         Ok(request) => request,
         Err(closed) => return ready(Answer::Close(closed)),
     };
-    let writer = Writer { catalog, now_ms: clock.now_ms(), request: &request, version: context.version };
+    let writer = Writer {
+        catalog: &services.catalog,
+        transactions: &services.transactions,
+        now_ms: services.clock.now_ms(),
+        request: &request,
+        version: context.version,
+    };
     let mut written = Written::default();
     let responses: Vec<_> =
         (0..).zip(&request.topic_data).map(|(at, topic)| writer.topic(at, topic, &mut written)).collect();
@@ -109,6 +125,7 @@ fn answer(
 /// Appends the parts of one request.
 struct Writer<'a> {
     catalog: &'a Catalog,
+    transactions: &'a Transactions,
     now_ms: i64,
     request: &'a ProduceRequest,
     version: i16,
@@ -122,7 +139,7 @@ impl Writer<'_> {
         };
         let partitions = data.partition_data.iter().map(|partition| {
             let appended = match &topic {
-                Ok(topic) => self.append(topic, partition),
+                Ok(topic) => self.append(at, topic, partition, written),
                 Err(RequestError::UnknownTopicId) => Err(RequestError::UnknownTopicId),
                 Err(_) => Err(RequestError::UnknownTopicOrPartition),
             };
@@ -145,7 +162,13 @@ impl Writer<'_> {
             .with_partition_responses(partitions.collect())
     }
 
-    fn append(&self, topic: &Arc<Topic>, data: &PartitionProduceData) -> Result<Accepted, RequestError> {
+    fn append(
+        &self,
+        at: usize,
+        topic: &Arc<Topic>,
+        data: &PartitionProduceData,
+        written: &mut Written,
+    ) -> Result<Accepted, RequestError> {
         if !matches!(self.request.acks, -1..=1) {
             return Err(RequestError::InvalidRequiredAcks);
         }
@@ -155,16 +178,60 @@ impl Writer<'_> {
         if attributes & CODEC_BITS == ZSTD && self.version < ZSTD_SINCE {
             return Err(RequestError::UnsupportedCompressionType);
         }
-        if attributes & TRANSACTIONAL_BIT != 0 {
-            return Err(match self.request.transactional_id {
-                Some(_) => RequestError::InvalidTransactionState,
-                None => RequestError::TransactionalIdAuthorizationFailed,
-            });
-        }
         let size = batch.len();
-        let accepted = partition.append(&batch, Origin::Client, self.now_ms)?;
+        let accepted = if attributes & TRANSACTIONAL_BIT == 0 {
+            partition.append(&batch, Origin::Client, self.now_ms)?
+        } else {
+            let (accepted, admitted) = self.append_in_transaction(partition, &batch)?;
+            written.not_durable.extend(admitted.map(|admitted| (at, data.index, admitted)));
+            accepted
+        };
         metrics::counter!("tifo_broker_produced_bytes_total").increment(u64::try_from(size).unwrap_or(u64::MAX));
         Ok(accepted)
+    }
+}
+
+impl Writer<'_> {
+    /// Appends a batch of a transaction; with what must be durable before it is acknowledged, besides the batch.
+    fn append_in_transaction(
+        &self,
+        partition: &Arc<Partition>,
+        batch: &Bytes,
+    ) -> Result<(Accepted, Option<UntilDurable>), RequestError> {
+        let id = self.request.transactional_id.as_ref().ok_or(RequestError::TransactionalIdAuthorizationFailed)?;
+        let Ok(BatchHeader { producer_id, producer_epoch, .. }) = BatchHeader::decode(batch) else {
+            // Refused for what it is.
+            return partition.append(batch, Origin::Client, self.now_ms).map(|accepted| (accepted, None));
+        };
+        if let Some(accepted) = partition.append_to_open_transaction(batch, producer_id, producer_epoch, self.now_ms)? {
+            return Ok((accepted, None));
+        }
+        let admission = Admission {
+            transactional_id: shared(id),
+            producer: Producer { id: producer_id, epoch: producer_epoch },
+            partition: (partition.topic.clone(), partition.index),
+            adds_partition: self.version >= ADDS_PARTITIONS_SINCE,
+        };
+        let append = || partition.append(batch, Origin::Client, self.now_ms);
+        match self.transactions.admit(&admission, append) {
+            Ok((appended, until_durable)) => Ok((appended?, until_durable)),
+            Err(error) => Err(self.not_admitted(error)),
+        }
+    }
+
+    /// In words that the clients of this version understand, as Kafka finds them.
+    fn not_admitted(&self, error: TransactionError) -> RequestError {
+        RequestError::Transaction(match error {
+            TransactionError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+            TransactionError::TransactionAbortable if self.version < ABORTABLE_SINCE => ResponseError::InvalidTxnState,
+            TransactionError::ConcurrentTransactions if self.version >= ADDS_PARTITIONS_SINCE => {
+                ResponseError::ConcurrentTransactions
+            }
+            TransactionError::ConcurrentTransactions
+            | TransactionError::CoordinatorNotAvailable
+            | TransactionError::NotCoordinator => ResponseError::NotEnoughReplicas,
+            error => transactions::kind(error),
+        })
     }
 }
 

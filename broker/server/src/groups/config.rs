@@ -1,6 +1,10 @@
 //! The settings of groups, read from the broker's settings by Kafka's names.
 
-use crate::settings::{Layers, Settings};
+use super::OFFSETS_TOPIC;
+use crate::{
+    catalog::NewTopic,
+    settings::{Layers, Settings},
+};
 use tifo_coordinator::GroupConfig;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +33,26 @@ impl GroupSettings {
         }
     }
 
-    /// What the topic is created with.
-    pub fn offsets_topic_settings(&self) -> Settings {
-        let own = [
-            ("cleanup.policy", "compact".to_owned()),
-            ("compression.type", "producer".to_owned()),
-            ("segment.bytes", self.offsets_topic_segment_bytes.to_string()),
-        ];
-        own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    /// What the topic is created as.
+    pub fn offsets_topic(&self) -> NewTopic {
+        NewTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            partitions: self.offsets_topic_partitions,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            settings: internal_topic_settings("producer", self.offsets_topic_segment_bytes),
+        }
     }
+}
+
+/// What every coordinator's topic is created with.
+pub fn internal_topic_settings(compression: &str, segment_bytes: i64) -> Settings {
+    let own = [
+        ("cleanup.policy", "compact".to_owned()),
+        ("compression.type", compression.to_owned()),
+        ("segment.bytes", segment_bytes.to_string()),
+    ];
+    own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

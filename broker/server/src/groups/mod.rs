@@ -7,19 +7,18 @@
 
 mod config;
 mod errors;
-mod loading;
 mod shard;
-mod timer;
+mod transactions;
 
-pub use config::GroupSettings;
+pub use config::{GroupSettings, internal_topic_settings};
 pub use errors::code;
 
 use crate::{
-    catalog::{Catalog, NewTopic, Topic},
+    catalog::Catalog,
     clock::Clock,
+    coordination::{Hosted, InternalTopic},
     partition::Partition,
 };
-use parking_lot::RwLock;
 use shard::Shard;
 use std::{
     collections::BTreeMap,
@@ -42,45 +41,37 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// All groups of this broker.
 #[derive(Debug)]
 pub struct Groups {
-    catalog: Arc<Catalog>,
     clock: Clock,
-    settings: GroupSettings,
-    /// None until a group needs the topic.
-    hosted: RwLock<Option<Arc<Hosted>>>,
-    /// Held while the topic is found or created.
-    opening: tokio::sync::Mutex<()>,
+    topic: InternalTopic<Shard>,
     tickets: AtomicU64,
     /// Wakes the timer task: a shard has a deadline that is earlier than what it sleeps for.
     earlier: Arc<Notify>,
     shutdown: CancellationToken,
 }
 
-/// The shards of the topic that there is; should it be deleted and created again, there are others.
-#[derive(Debug)]
-struct Hosted {
-    topic_id: Uuid,
-    /// In the order of the topic's partitions.
-    shards: Vec<Arc<Shard>>,
-}
-
 impl Groups {
-    pub fn new(catalog: Arc<Catalog>, clock: Clock, settings: GroupSettings, shutdown: CancellationToken) -> Arc<Self> {
-        Arc::new(Self {
-            catalog,
-            clock,
-            settings,
-            hosted: RwLock::new(None),
-            opening: tokio::sync::Mutex::default(),
-            tickets: AtomicU64::new(0),
-            earlier: Arc::default(),
-            shutdown,
-        })
+    pub fn new(
+        catalog: Arc<Catalog>,
+        clock: Clock,
+        settings: &GroupSettings,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        let earlier = Arc::<Notify>::default();
+        let shard = {
+            let (config, clock, earlier) = (settings.group.clone(), clock.clone(), earlier.clone());
+            move |partition: &Arc<Partition>| {
+                Arc::new(Shard::new(partition.clone(), config.clone(), clock.clone(), earlier.clone()))
+            }
+        };
+        let topic = InternalTopic::new(catalog, settings.offsets_topic(), shard);
+        Arc::new(Self { clock, topic, tickets: AtomicU64::new(0), earlier, shutdown })
     }
 
     /// Begins to load what the last run left, and to watch the clock.
     pub fn start(self: &Arc<Self>, tasks: &TaskTracker) {
-        tasks.spawn(timer::run(self.clone()));
-        if self.catalog.topic(OFFSETS_TOPIC).is_some() {
+        let groups = self.clone();
+        tasks.spawn(async move { groups.topic.watch_clock(&groups.clock, &groups.earlier, &groups.shutdown).await });
+        if self.topic.exists() {
             let groups = self.clone();
             tasks.spawn(async move {
                 if let Err(error) = groups.all_shards().await {
@@ -162,7 +153,7 @@ impl Groups {
 
     /// Offsets by partition; partitions without one are absent.
     pub async fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, GroupError> {
-        let all = if self.exists() { self.fetch_offsets(group, None).await? } else { FetchedOffsets::new() };
+        let all = if self.topic.exists() { self.fetch_offsets(group, None).await? } else { FetchedOffsets::new() };
         let of_topic = all.into_iter().find(|(name, _)| name.as_ref() == topic);
         let offset = |found: PartitionOffset| found.committed.map(|committed| (found.partition, committed.offset));
         Ok(of_topic.into_iter().flat_map(|(_, partitions)| partitions).filter_map(offset).collect())
@@ -198,7 +189,7 @@ impl Groups {
 
     pub async fn list(&self, states: &[String], types: &[String]) -> Result<Vec<ListedGroup>, GroupError> {
         let mut listed = Vec::new();
-        if self.exists() {
+        if self.topic.exists() {
             for shard in &self.all_shards().await?.shards {
                 listed.extend(shard.read(|coordinator| coordinator.list(states, types)));
             }
@@ -208,7 +199,7 @@ impl Groups {
 
     /// A topic is gone, and with it what groups committed for it.
     pub async fn forget_topic(&self, topic: &str) -> Result<(), GroupError> {
-        if self.exists() && topic != OFFSETS_TOPIC {
+        if self.topic.exists() && topic != OFFSETS_TOPIC {
             for shard in &self.all_shards().await?.shards {
                 shard.forget_topic(topic);
             }
@@ -221,20 +212,15 @@ impl Groups {
         shard.call(request, &self.tickets, &self.shutdown).await
     }
 
-    /// Whether any group ever needed the topic.
-    fn exists(&self) -> bool {
-        self.catalog.topic(OFFSETS_TOPIC).is_some()
-    }
-
     /// The shard of a group, loaded.
     async fn shard(&self, group: &str) -> Result<Arc<Shard>, GroupError> {
         let hosted = self.hosted().await?;
-        let shard = hosted.shards.get(slot(group, hosted.shards.len())).ok_or(GroupError::CoordinatorNotAvailable)?;
+        let shard = hosted.shard_of(group).ok_or(GroupError::CoordinatorNotAvailable)?;
         shard.loaded().await?;
         Ok(shard.clone())
     }
 
-    async fn all_shards(&self) -> Result<Arc<Hosted>, GroupError> {
+    async fn all_shards(&self) -> Result<Arc<Hosted<Shard>>, GroupError> {
         let hosted = self.hosted().await?;
         for shard in &hosted.shards {
             shard.loaded().await?;
@@ -242,87 +228,13 @@ impl Groups {
         Ok(hosted)
     }
 
-    /// The shards that exist, without waiting for any.
-    fn known_shards(&self) -> Option<Arc<Hosted>> {
-        self.hosted.read().clone()
+    async fn hosted(&self) -> Result<Arc<Hosted<Shard>>, GroupError> {
+        self.topic.hosted().await.map_err(|_| GroupError::CoordinatorNotAvailable)
     }
-
-    async fn hosted(&self) -> Result<Arc<Hosted>, GroupError> {
-        if let Some(hosted) = self.current() {
-            return Ok(hosted);
-        }
-        let _opening = self.opening.lock().await;
-        match self.current() {
-            Some(hosted) => Ok(hosted),
-            None => self.open().await,
-        }
-    }
-
-    /// The shards, if they are those of the topic that there is now.
-    fn current(&self) -> Option<Arc<Hosted>> {
-        let hosted = self.known_shards()?;
-        self.catalog.topic(OFFSETS_TOPIC).filter(|topic| topic.id == hosted.topic_id).map(|_| hosted)
-    }
-
-    /// Finds the topic, or creates it.
-    async fn open(&self) -> Result<Arc<Hosted>, GroupError> {
-        let (catalog, new) = (self.catalog.clone(), self.new_topic());
-        let topic = tokio::task::spawn_blocking(move || catalog.ensure_topic(&new)).await;
-        match topic {
-            Ok(Ok(topic)) => Ok(self.host(&topic)),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "topic {OFFSETS_TOPIC} cannot be created");
-                Err(GroupError::CoordinatorNotAvailable)
-            }
-            Err(_) => Err(GroupError::CoordinatorNotAvailable),
-        }
-    }
-
-    fn host(&self, topic: &Topic) -> Arc<Hosted> {
-        let shard = |partition: &Arc<Partition>| {
-            let config = self.settings.group.clone();
-            Arc::new(Shard::new(partition.clone(), config, self.clock.clone(), self.earlier.clone()))
-        };
-        let hosted = Arc::new(Hosted { topic_id: topic.id, shards: topic.partitions.iter().map(shard).collect() });
-        if let Some(before) = self.hosted.write().replace(hosted.clone()) {
-            before.shards.iter().for_each(|shard| shard.close());
-        }
-        hosted
-    }
-
-    fn new_topic(&self) -> NewTopic {
-        NewTopic {
-            name: OFFSETS_TOPIC.to_owned(),
-            partitions: self.settings.offsets_topic_partitions,
-            replication_factor: 1,
-            assignments: Vec::new(),
-            settings: self.settings.offsets_topic_settings(),
-        }
-    }
-}
-
-/// The partition of `__consumer_offsets` that holds a group, as Kafka finds it: `String.hashCode` of Java, made positive.
-fn slot(group: &str, partitions: usize) -> usize {
-    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    let positive = hash.checked_abs().unwrap_or(0);
-    usize::try_from(positive).unwrap_or(0).checked_rem(partitions).unwrap_or(0)
 }
 
 /// A reply of another kind than the request would be a mistake of ours.
 fn mismatch(reply: Result<Reply, GroupError>) -> GroupError {
     debug_assert!(reply.is_err(), "a reply of another kind: {reply:?}");
     reply.err().unwrap_or(GroupError::CoordinatorNotAvailable)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values of `Utils.abs("…".hashCode()) % 50` in Java.
-    #[test]
-    fn groups_lie_where_kafka_puts_them() {
-        for (group, partition) in [("", 0), ("g", 3), ("console-consumer-1", 24), ("größe", 7)] {
-            assert_eq!(slot(group, 50), partition, "{group}");
-        }
-    }
 }

@@ -4,13 +4,13 @@
 //! in the log in the order in which they were decided, and nobody sees a state that is not in the log. Where the topic's durability is
 //! `fsync`, the answers alone wait for the sync, without the lock.
 
-use super::loading;
 use crate::{
     clock::Clock,
+    coordination::{self, NEVER_MS, encode, loading},
     durability::patience,
     partition::{Partition, UntilDurable},
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -21,36 +21,33 @@ use std::{
     time::Instant,
 };
 use tifo_coordinator::{
-    GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket, group::GroupId,
+    DecodeError, GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket, group::GroupId,
+    transaction::Producer,
 };
 use tifo_storage::{
     Origin,
-    record_batch::{BatchBuilder, Compression},
+    record_batch::{BatchHeader, EndTransactionMarker, TransactionResult},
 };
 use tokio::sync::{Notify, OnceCell, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Records of one step are cut into batches of about this size, so that any client may read the topic.
-const BATCH_BYTES: usize = 512 << 10;
 /// Requests of one shard that wait for a reply (JoinGroup, SyncGroup). More are refused; clients come again.
 const MAX_WAITING: usize = 100_000;
-/// No deadline.
-const NEVER_MS: i64 = i64::MAX;
 
 #[derive(Debug)]
 pub struct Shard {
-    partition: Arc<Partition>,
-    clock: Clock,
+    pub(super) partition: Arc<Partition>,
+    pub(super) clock: Clock,
     loaded: OnceCell<()>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// The state machine's next deadline, for the timer to read without the lock.
     deadline_ms: AtomicI64,
     earlier: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct State {
-    coordinator: GroupCoordinator,
+pub(super) struct State {
+    pub coordinator: GroupCoordinator,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
 }
 
@@ -81,7 +78,7 @@ impl Shard {
         let mut state = patience::lock(&self.state);
         // A fresh machine: an earlier attempt may have failed half-way.
         state.coordinator = GroupCoordinator::new(state.coordinator.config().clone());
-        let count = loading::load(&self.partition, &mut state.coordinator).map_err(|error| {
+        let count = loading::load(&self.partition, &mut Loading(&mut state.coordinator)).map_err(|error| {
             tracing::error!(topic = %self.partition.topic, partition = self.partition.index, %error, "groups could not be loaded");
             GroupError::CoordinatorNotAvailable
         })?;
@@ -114,7 +111,7 @@ impl Shard {
         }
     }
 
-    fn begin(&self, ticket: Ticket, request: Request) -> Result<oneshot::Receiver<Reply>, GroupError> {
+    pub(super) fn begin(&self, ticket: Ticket, request: Request) -> Result<oneshot::Receiver<Reply>, GroupError> {
         let (sender, receiver) = oneshot::channel();
         let mut state = patience::lock(&self.state);
         if state.waiting.len() >= MAX_WAITING {
@@ -126,12 +123,6 @@ impl Shard {
         Ok(receiver)
     }
 
-    /// The topic is gone: who waits is told to look for the coordinator again.
-    pub fn close(&self) {
-        patience::lock(&self.state).waiting.clear();
-        self.deadline_ms.store(NEVER_MS, Ordering::Release);
-    }
-
     /// Looks without changing anything.
     pub fn read<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> T {
         look(&patience::lock(&self.state).coordinator)
@@ -140,17 +131,6 @@ impl Shard {
     pub fn forget_topic(&self, topic: &str) {
         let mut state = patience::lock(&self.state);
         let output = state.coordinator.forget_topic(topic);
-        self.finish(&mut state, output);
-    }
-
-    /// When [`Self::expire`] is due.
-    pub fn deadline_ms(&self) -> i64 {
-        self.deadline_ms.load(Ordering::Acquire)
-    }
-
-    pub fn expire(&self) {
-        let mut state = patience::lock(&self.state);
-        let output = state.coordinator.expire(self.clock.now_ms());
         self.finish(&mut state, output);
     }
 
@@ -165,10 +145,13 @@ impl Shard {
 
     /// Appends, replays, answers; then says when it wants to be woken.
     fn finish(&self, state: &mut State, output: Output) {
-        let Output { records, replies } = output;
-        match self.append(&records) {
+        let Output { records, replies, transaction } = output;
+        match self.append(&records, transaction) {
             Ok(until_durable) => {
-                records.iter().for_each(|record| state.coordinator.replay(record));
+                records.iter().for_each(|record| match transaction {
+                    None => state.coordinator.replay(record),
+                    Some(producer) => state.coordinator.replay_in_transaction(record, producer.id),
+                });
                 match until_durable {
                     None => state.answer(replies),
                     Some(until_durable) => state.answer_when(until_durable, replies),
@@ -187,12 +170,13 @@ impl Shard {
         }
     }
 
-    fn append(&self, records: &[Record]) -> Result<Option<UntilDurable>, GroupError> {
+    fn append(&self, records: &[Record], transaction: Option<Producer>) -> Result<Option<UntilDurable>, GroupError> {
         if records.is_empty() {
             return Ok(None);
         }
         let now_ms = self.clock.now_ms();
-        let appended = self.partition.append(&encode(records, now_ms), Origin::Internal, now_ms);
+        let batches = encode(records.iter().map(Record::encode), transaction, now_ms);
+        let appended = self.partition.append(&batches, Origin::Internal, now_ms);
         metrics::counter!("tifo_coordinator_records_total").increment(u64::try_from(records.len()).unwrap_or(0));
         appended.map(|accepted| accepted.until_durable).map_err(|error| {
             tracing::error!(topic = %self.partition.topic, partition = self.partition.index, %error, "records of groups were not taken");
@@ -242,17 +226,38 @@ impl Drop for Waiting {
     }
 }
 
-fn encode(records: &[Record], now_ms: i64) -> Bytes {
-    let mut batches = BytesMut::new();
-    let mut batch = BatchBuilder::new(Compression::None);
-    for record in records {
-        let (key, value) = record.encode();
-        batch.push(now_ms, Some(&key), value.as_deref(), &[]);
-        if batch.size_bytes() >= BATCH_BYTES {
-            let full = std::mem::replace(&mut batch, BatchBuilder::new(Compression::None));
-            batches.put(full.build());
+/// What is in the log goes into the state machine.
+struct Loading<'a>(&'a mut GroupCoordinator);
+
+impl loading::Replay for Loading<'_> {
+    fn record(&mut self, batch: &BatchHeader, key: &Bytes, value: Option<&Bytes>) -> Result<(), DecodeError> {
+        match Record::decode(key, value)? {
+            Some(record) if batch.is_transactional() => self.0.replay_in_transaction(&record, batch.producer_id),
+            Some(record) => self.0.replay(&record),
+            None => {}
         }
+        Ok(())
     }
-    batches.put(batch.build());
-    batches.freeze()
+
+    fn marker(&mut self, producer_id: i64, marker: EndTransactionMarker) {
+        self.0.replay_marker(producer_id, marker.result == TransactionResult::Commit);
+    }
+}
+
+impl coordination::Shard for Shard {
+    fn deadline_ms(&self) -> i64 {
+        self.deadline_ms.load(Ordering::Acquire)
+    }
+
+    fn expire(&self) {
+        let mut state = patience::lock(&self.state);
+        let output = state.coordinator.expire(self.clock.now_ms());
+        self.finish(&mut state, output);
+    }
+
+    /// Who waits is told to look for the coordinator again.
+    fn close(&self) {
+        patience::lock(&self.state).waiting.clear();
+        self.deadline_ms.store(NEVER_MS, Ordering::Release);
+    }
 }

@@ -9,6 +9,7 @@ mod cleaning;
 mod group_sync;
 mod isolation;
 mod retention;
+mod transactions;
 mod upkeep;
 mod waiters;
 
@@ -128,10 +129,25 @@ impl Partition {
     /// Appends whole batches as they came; wakes who waits for them. What the topic's durability asks for comes after: the
     /// caller waits for it before it acknowledges.
     pub fn append(self: &Arc<Self>, batches: &Bytes, origin: Origin, now_ms: i64) -> Result<Accepted, RequestError> {
+        let accepted = self.append_if(|_| true, batches, origin, now_ms)?;
+        accepted.ok_or_else(|| RequestError::Unexpected("an append without a condition was not made".into()))
+    }
+
+    /// The same, unless `holds` says no to the log as it is then.
+    fn append_if(
+        self: &Arc<Self>,
+        holds: impl FnOnce(&Log) -> bool,
+        batches: &Bytes,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Result<Option<Accepted>, RequestError> {
         let failures = self.sync.failures();
         let (appended, must_wait, is_visible) = {
             let (_in_storage, mut hosted) = (InStorage::enter(), self.lock());
             let log = hosted.log()?;
+            if !holds(log) {
+                return Ok(None);
+            }
             match log.append(batches, origin, LEADER_EPOCH, now_ms) {
                 Ok(appended) => {
                     (appended, must_be_durable(log, &appended), log.high_watermark() > appended.last_offset)
@@ -144,7 +160,7 @@ impl Partition {
         if is_visible {
             self.waiters.wake_all();
         }
-        Ok(Accepted { appended, until_durable })
+        Ok(Some(Accepted { appended, until_durable }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosted> {

@@ -1,7 +1,7 @@
 //! The broker's settings as its parts read them, and the place where those in force are found while they can change.
 
 use super::{ConfigError, Layers, Listener, check, listeners};
-use crate::{groups::GroupSettings, maintenance::cleaner};
+use crate::{groups::GroupSettings, maintenance::cleaner, transactions::TransactionSettings};
 use parking_lot::RwLock;
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 use tifo_storage::{CleanerSettings, Durability};
@@ -25,6 +25,7 @@ pub struct InForce {
     /// None: half of what the operating system lets the process open.
     pub log_max_open_files: Option<usize>,
     pub groups: GroupSettings,
+    pub transactions: TransactionSettings,
     /// None: there is no cleaner.
     pub cleaner: Option<CleanerSettings>,
 }
@@ -60,6 +61,7 @@ impl InForce {
             fetch_session_slots: layers.size("max.incremental.fetch.session.cache.slots"),
             log_max_open_files: layers.read("log.max.open.files"),
             groups: GroupSettings::read(&layers),
+            transactions: TransactionSettings::read(&layers),
             cleaner: cleaner::settings(&layers),
             layers,
         })

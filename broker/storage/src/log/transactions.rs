@@ -1,7 +1,7 @@
 //! What readers of committed records need: where the log is stable, and what was aborted below.
 
 use super::Log;
-use crate::{AbortedTransaction, StorageError, index::AbortDigest};
+use crate::{AbortedTransaction, ActiveProducer, StorageError, index::AbortDigest};
 
 impl Log {
     /// Below it every transaction is decided, and so are the markers that decided them below `high_watermark`. At most
@@ -19,6 +19,16 @@ impl Log {
             }
         }
         Ok(found)
+    }
+
+    /// Whether the producer has a transaction open here, in this epoch.
+    pub fn has_open_transaction(&self, producer_id: i64, epoch: i16) -> bool {
+        self.producers.has_open_transaction(producer_id, epoch)
+    }
+
+    /// The producers that the log knows.
+    pub fn active_producers(&self) -> Vec<ActiveProducer> {
+        self.producers.active()
     }
 
     /// Segments with aborted transactions are gone: the last checkpoint still counts these, another one is due. (Until it is

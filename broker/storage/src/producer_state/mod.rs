@@ -47,6 +47,20 @@ impl ProducedBatch {
     }
 }
 
+/// A producer as tools are told of it (DescribeProducers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    pub producer_id: i64,
+    pub epoch: i16,
+    /// -1: none in this epoch.
+    pub last_sequence: i32,
+    pub last_timestamp_ms: i64,
+    /// -1: no transaction of it has ended here.
+    pub coordinator_epoch: i32,
+    /// None: no transaction is open.
+    pub transaction_first_offset: Option<i64>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ProducerState {
     epoch: i16,
@@ -96,6 +110,17 @@ pub(crate) fn sequence_add(sequence: i32, delta: i32) -> i32 {
 impl ProducerStates {
     pub fn len(&self) -> usize {
         self.producers.len()
+    }
+
+    /// By producer id.
+    pub fn active(&self) -> Vec<ActiveProducer> {
+        let mut all: Vec<_> = self.producers.iter().map(|(id, state)| state.describe(*id)).collect();
+        all.sort_unstable_by_key(|producer| producer.producer_id);
+        all
+    }
+
+    pub fn has_open_transaction(&self, producer_id: i64, epoch: i16) -> bool {
+        self.producers.get(&producer_id).is_some_and(|state| state.is_open() && state.epoch == epoch)
     }
 
     pub fn last_records(&self) -> LastRecords {
@@ -216,6 +241,17 @@ impl ProducerState {
         }
         self.timestamp_ms = header.max_timestamp;
         self.last_seen_ms = now_ms;
+    }
+
+    fn describe(&self, producer_id: i64) -> ActiveProducer {
+        ActiveProducer {
+            producer_id,
+            epoch: self.epoch,
+            last_sequence: self.batches.back().map_or(-1, |batch| batch.last_sequence),
+            last_timestamp_ms: self.timestamp_ms,
+            coordinator_epoch: self.coordinator_epoch,
+            transaction_first_offset: self.transaction_first_offset,
+        }
     }
 
     fn is_open(&self) -> bool {

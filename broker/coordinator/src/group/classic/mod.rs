@@ -162,6 +162,17 @@ impl ClassicGroup {
         Ok(())
     }
 
+    /// The same for offsets that are part of a transaction. Producers before KIP-447 do not say for which member they commit,
+    /// and a rebalance under way does not matter: the transaction may be older than it.
+    pub fn admit_transactional_commit(&self, request: &OffsetCommitRequest) -> Result<(), GroupError> {
+        let names_nobody = request.member_id.is_empty() && request.instance_id.is_none();
+        if request.generation < 0 && (names_nobody || self.state == State::Empty) {
+            return Ok(());
+        }
+        self.validate_member(&request.member_id, request.instance_id.as_deref())?;
+        if request.generation == self.generation { Ok(()) } else { Err(GroupError::IllegalGeneration) }
+    }
+
     /// Topics whose offsets must not be deleted. An error: it cannot be told which, so none may.
     pub fn topics_in_use(&self) -> Result<BTreeSet<String>, GroupError> {
         if self.state == State::Empty {
