@@ -14,6 +14,7 @@ TOOLS = {"topics": f"{T}.TopicCommand", "consumer-groups": f"{T}.consumer.group.
          "get-offsets": f"{T}.GetOffsetShell", "dump-log": f"{T}.DumpLogSegments",
          "console-producer": f"{T}.ConsoleProducer", "console-consumer": f"{T}.consumer.ConsoleConsumer",
          "configs": "kafka.admin.ConfigCommand", "delete-records": f"{T}.DeleteRecordsCommand",
+         "producer-perf": f"{T}.ProducerPerformance", "transactions": f"{T}.TransactionsCommand",
          "api-versions": f"{T}.BrokerApiVersionsCommand", "kafka-clients": "KafkaClients"}
 HEAP = "-Xmx512M"
 LIVE = "live"

@@ -28,20 +28,28 @@ pub const API: Api = Api {
 };
 
 fn describe(catalog: &Catalog, topic: &TopicRequest) -> TopicResponse {
-    let partition = |index: &i32| {
-        let producers = catalog.partition(&topic.name, *index).and_then(|partition| partition.active_producers());
-        answer(*index, producers)
+    let found = catalog.topic(&topic.name);
+    let partition = |index: &i32| match &found {
+        None => failed(*index, &RequestError::UnknownTopicOrPartition)
+            .with_error_message(Some(text(&RequestError::UnknownTopicOrPartition.to_string()))),
+        Some(found) => answer(*index, found.partition(*index).and_then(|partition| partition.active_producers())),
     };
     let partitions = topic.partition_indexes.iter().map(partition).collect();
     TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
 }
 
 fn answer(index: i32, producers: Result<Vec<ActiveProducer>, RequestError>) -> PartitionResponse {
-    let response = PartitionResponse::default().with_partition_index(index);
     match producers {
-        Ok(producers) => response.with_active_producers(producers.iter().map(state).collect()),
-        Err(error) => response.with_error_code(error.code()).with_error_message(Some(text(&error.to_string()))),
+        Ok(producers) => PartitionResponse::default()
+            .with_partition_index(index)
+            .with_active_producers(producers.iter().map(state).collect()),
+        Err(error) => failed(index, &error),
     }
+}
+
+/// Only a topic that is not there gets words, as in Kafka.
+fn failed(index: i32, error: &RequestError) -> PartitionResponse {
+    PartitionResponse::default().with_partition_index(index).with_error_code(error.code())
 }
 
 fn state(producer: &ActiveProducer) -> ProducerState {

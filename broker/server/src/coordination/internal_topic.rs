@@ -10,10 +10,13 @@ use parking_lot::RwLock;
 use std::{fmt, sync::Arc};
 use uuid::Uuid;
 
+/// Makes the shard of a partition.
+type Make<S> = Box<dyn Fn(&Arc<Partition>) -> Arc<S> + Send + Sync>;
+
 pub struct InternalTopic<S> {
     catalog: Arc<Catalog>,
     new: NewTopic,
-    make: Box<dyn Fn(&Arc<Partition>) -> Arc<S> + Send + Sync>,
+    make: Make<S>,
     /// None until somebody needs the topic.
     hosted: RwLock<Option<Arc<Hosted<S>>>>,
     /// Held while the topic is found or created.
