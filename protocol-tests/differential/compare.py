@@ -5,7 +5,8 @@ import re
 DRAWN = {"topicId", "producerId", "memberId", "clusterId", "sessionId", "leader", "processId", "topicIds"}
 NONE_OF_THESE = {None, "", -1, "00000000-0000-0000-0000-000000000000"}
 # Places, and moments: only whether there is one is compared.
-OWN = {"host", "port", "logDir", "logAppendTimeMs", "totalBytes", "usableBytes", "timestampMs", "startTimeMs", "lastTimestamp"}
+OWN = {"host", "port", "logDir", "logAppendTimeMs", "totalBytes", "usableBytes", "timestampMs", "startTimeMs", "lastTimestamp",
+       "transactionStartTimeMs"}
 # Wording is each broker's own; whether there is a message is not.
 WORDED = {"errorMessage", "documentation"}
 # Leader is a member id in groups and a node id in metadata.

@@ -45,7 +45,7 @@ pub enum RequestError {
     #[error("The requesting client does not support the compression type of given partition.")]
     UnsupportedCompressionType,
     /// The transaction's coordinator did not let it in.
-    #[error("{0}")]
+    #[error("The transaction's coordinator did not let the batch in: {0}")]
     Transaction(ResponseError),
     #[error("A transactional batch needs a transactional id.")]
     TransactionalIdAuthorizationFailed,

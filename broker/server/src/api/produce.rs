@@ -283,6 +283,7 @@ fn details(error: &RequestError) -> (bool, bool) {
             | AppendError::InvalidProducerEpoch { .. }
             | AppendError::InvalidTransactionState { .. },
         ) => (true, false),
+        RequestError::Transaction(ResponseError::InvalidTxnState | ResponseError::NotEnoughReplicas) => (false, true),
         _ => (false, false),
     }
 }
