@@ -24,10 +24,17 @@ pub fn play(written: &str) -> String {
     player.said.join("\n") + "\n"
 }
 
+/// What lies in the partition.
+enum Logged {
+    Plain(Record),
+    InTransaction(i64, Record),
+    Marker { producer_id: i64, is_commit: bool },
+}
+
 struct Player {
     coordinator: GroupCoordinator,
     config: GroupConfig,
-    records: Vec<Record>,
+    log: Vec<Logged>,
     actors: BTreeMap<Ticket, String>,
     next_ticket: u64,
     /// Ids that JoinGroup made up, as `client#number`.
@@ -43,7 +50,7 @@ impl Player {
         Self {
             coordinator,
             config,
-            records: Vec::new(),
+            log: Vec::new(),
             actors: BTreeMap::new(),
             next_ticket: 0,
             joins: 0,
@@ -79,6 +86,7 @@ impl Player {
                 let output = self.coordinator.abandon(line.get("group"), ticket, line.time_ms);
                 self.finish(output, None, false, line.time_ms);
             }
+            "marker" => self.marker(line),
             "wait" => {}
             _ => self.request(line),
         }
@@ -94,6 +102,13 @@ impl Player {
         self.actors.insert(ticket, line.actor.clone());
         let output = self.coordinator.handle(ticket, line.request(self.joins), line.time_ms);
         self.finish(output, None, line.append_fails, line.time_ms);
+    }
+
+    /// The transaction coordinator ends a transaction.
+    fn marker(&mut self, line: &Line) {
+        let (producer_id, is_commit) = (line.producer().id, line.get("end") == "commit");
+        self.coordinator.replay_marker(producer_id, is_commit);
+        self.log.push(Logged::Marker { producer_id, is_commit });
     }
 
     fn set(&mut self, line: &Line) {
@@ -139,11 +154,16 @@ impl Player {
             let more = self.coordinator.append_failed(&output.records, now_ms);
             return self.finish(more, deadline, false, now_ms);
         }
-        for record in &output.records {
-            self.said.push(format!("{INDENT}{prefix}{}", render::record(record)));
-            self.coordinator.replay(record);
+        for record in output.records {
+            let part_of = output.transaction.map(|producer| format!(" (transaction of {})", producer.id));
+            self.said.push(format!("{INDENT}{prefix}{}{}", render::record(&record), part_of.unwrap_or_default()));
+            let logged = match output.transaction {
+                None => Logged::Plain(record),
+                Some(producer) => Logged::InTransaction(producer.id, record),
+            };
+            replay(&mut self.coordinator, &logged);
+            self.log.push(logged);
         }
-        self.records.extend(output.records);
         for (ticket, reply) in output.replies {
             self.say_reply(&prefix, ticket, &reply);
         }
@@ -158,17 +178,29 @@ impl Player {
         self.said.extend(lines.into_iter().map(|line| format!("{INDENT}{line}")));
     }
 
-    /// A coordinator that knows only what was written, by way of the bytes.
+    /// A coordinator that knows only what was written.
     fn replayed(&self) -> GroupCoordinator {
         let mut fresh = GroupCoordinator::new(self.config.clone());
-        for record in &self.records {
-            let (key, value) = record.encode();
-            fresh.replay(&Record::decode(&key, value.as_ref()).unwrap().unwrap());
-        }
+        self.log.iter().for_each(|logged| replay(&mut fresh, logged));
         fresh
     }
 
     fn check_replay(&self) {
-        assert_eq!(self.replayed().durable_records(), self.coordinator.durable_records(), "replay differs from live");
+        let replayed = self.replayed();
+        assert_eq!(replayed.durable_records(), self.coordinator.durable_records(), "replay differs from live");
+        assert_eq!(replayed.pending_records(), self.coordinator.pending_records(), "replay differs from live");
+    }
+}
+
+/// By way of the bytes.
+fn replay(coordinator: &mut GroupCoordinator, logged: &Logged) {
+    let decoded = |record: &Record| {
+        let (key, value) = record.encode();
+        Record::decode(&key, value.as_ref()).unwrap().unwrap()
+    };
+    match logged {
+        Logged::Plain(record) => coordinator.replay(&decoded(record)),
+        Logged::InTransaction(producer_id, record) => coordinator.replay_in_transaction(&decoded(record), *producer_id),
+        Logged::Marker { producer_id, is_commit } => coordinator.replay_marker(*producer_id, *is_commit),
     }
 }

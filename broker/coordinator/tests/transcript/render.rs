@@ -121,7 +121,8 @@ pub fn fetched(topics: &FetchedOffsets) -> Vec<String> {
         for partition in partitions {
             let offset =
                 partition.committed.as_ref().map_or("none".to_owned(), |committed| committed.offset.to_string());
-            lines.push(format!("{topic}-{} {offset}", partition.partition));
+            let unstable = if partition.is_unstable { " unstable" } else { "" };
+            lines.push(format!("{topic}-{} {offset}{unstable}", partition.partition));
         }
     }
     lines

@@ -5,8 +5,9 @@ use tifo_coordinator::{
     Request,
     group::{
         HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, OffsetCommitRequest, OffsetDeleteRequest,
-        OffsetToCommit, Protocol, SyncRequest,
+        OffsetToCommit, Protocol, SyncRequest, TransactionalCommit,
     },
+    transaction::Producer,
 };
 use uuid::Uuid;
 
@@ -73,6 +74,11 @@ impl Line {
         self.get(key).split(',').filter(|word| !word.is_empty()).map(split).collect()
     }
 
+    /// `producer=7`
+    pub fn producer(&self) -> Producer {
+        Producer { id: self.number("producer", 0), epoch: 0 }
+    }
+
     pub fn topics(&self, key: &str) -> Option<Vec<(Arc<str>, Vec<i32>)>> {
         let partitions = self.partitions(key);
         let topics = partitions.into_iter().map(|(topic, partition)| (topic, vec![partition])).collect::<Vec<_>>();
@@ -92,6 +98,9 @@ impl Line {
             }),
             "leave" => Request::Leave(LeaveRequest { group: self.group(), members: self.leaving() }),
             "commit" => Request::OffsetCommit(self.commit()),
+            "txn-commit" => {
+                Request::TransactionalCommit(TransactionalCommit { producer: self.producer(), commit: self.commit() })
+            }
             "delete-offsets" => Request::OffsetDelete(OffsetDeleteRequest {
                 group: self.group(),
                 partitions: self.partitions("partitions"),
