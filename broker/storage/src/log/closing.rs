@@ -12,10 +12,19 @@ use std::{io, path::Path};
 const MANY: usize = 64;
 
 /// Closes all of them cleanly, so that the next start scans nothing; says of each, in order, whether it was.
-pub fn close_all(file_system: &dyn FileSystem, data_dir: &Path, mut logs: Vec<Log>) -> Vec<Result<(), StorageError>> {
+pub fn close_all(file_system: &dyn FileSystem, data_dir: &Path, logs: Vec<Log>) -> Vec<Result<(), StorageError>> {
     if logs.iter().filter(|log| log.wants_checkpoint()).count() < MANY {
-        return close_each(logs);
+        close_each(logs)
+    } else {
+        close_together(file_system, data_dir, logs)
     }
+}
+
+pub(super) fn close_together(
+    file_system: &dyn FileSystem,
+    data_dir: &Path,
+    mut logs: Vec<Log>,
+) -> Vec<Result<(), StorageError>> {
     let begun = logs.iter_mut().map(|log| Ok(log.begin_checkpoint()?.map(|work| work.note())));
     let notes: Vec<Result<Option<CheckpointNote>, StorageError>> = begun.collect();
     match file_system.sync_everything(data_dir) {

@@ -69,10 +69,13 @@ fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised:
     let left = temporary_dir();
     file_system.leave(image, dir, left.path());
     let context = format!("{image:?} at change {cut}");
-    let opened = Log::open(Arc::new(RealFileSystem), left.path(), small_segments(), NOW_MS);
-    let (mut log, _) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
+    check_left(left.path(), if image == Image::Killed { promised.acknowledged } else { promised.durable }, &context);
+}
+
+/// The log opens with at least `least` records and no hole, knows its producer, and goes on.
+fn check_left(dir: &Path, least: i64, context: &str) {
+    let mut log = opened(dir, context);
     let end = log.log_end_offset();
-    let least = if image == Image::Killed { promised.acknowledged } else { promised.durable };
     assert!(end >= least, "{context}: {end} of {least} records are left");
     let offsets: Vec<i64> = all_records(&log).iter().map(|record| record.offset).collect();
     assert_eq!(offsets, (0..end).collect::<Vec<_>>(), "{context}: holes");
@@ -83,7 +86,13 @@ fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised:
     }
     assert_eq!(append_at(&mut log, &round_batch(round)), end, "{context}");
     log.close().unwrap();
-    assert_eq!(open(left.path(), small_segments()).1.scanned_bytes, 0);
+    assert_eq!(open(dir, small_segments()).1.scanned_bytes, 0);
+}
+
+/// What a crash has left.
+pub(super) fn opened(dir: &Path, context: &str) -> Log {
+    let opened = Log::open(Arc::new(RealFileSystem), dir, small_segments(), NOW_MS);
+    opened.unwrap_or_else(|error| panic!("{context}: {error}")).0
 }
 
 fn append_at(log: &mut Log, batch: &Bytes) -> i64 {
@@ -105,6 +114,81 @@ fn a_crash_at_any_change_leaves_a_log_that_opens() {
             for image in IMAGES {
                 check_image(&file_system, dir.path(), image, &promised, cut);
             }
+        }
+    }
+}
+
+/// A few logs that grow side by side and are closed together, twice. What each has acknowledged, and what a stop has made durable.
+fn closing_scenario(
+    file_system: &Arc<TestFileSystem>,
+    data: &Path,
+    promised: &mut [Promised],
+) -> Result<(), AppendError> {
+    for half in 0..2 {
+        let mut logs = Vec::new();
+        for number in 0..promised.len() {
+            let dir = data.join(number.to_string());
+            logs.push(Log::open(file_system.clone(), &dir, small_segments(), NOW_MS)?.0);
+        }
+        for round in half * ROUNDS / 2..(half + 1) * ROUNDS / 2 {
+            for (log, promised) in logs.iter_mut().zip(&mut *promised) {
+                promised.acknowledged = log.append(&round_batch(round), Origin::Client, 0, NOW_MS)?.last_offset + 1;
+            }
+        }
+        let closed = closing::close_together(&**file_system, data, logs);
+        for (closed, promised) in closed.into_iter().zip(&mut *promised) {
+            closed?;
+            promised.durable = promised.acknowledged;
+        }
+    }
+    Ok(())
+}
+
+const LOGS: usize = 2;
+
+fn promised_logs() -> [Promised; LOGS] {
+    std::array::from_fn(|_| Promised::default())
+}
+
+#[test]
+fn a_crash_while_logs_are_closed_together_leaves_logs_that_open() {
+    let whole = temporary_dir();
+    let counting = Arc::new(TestFileSystem::default());
+    closing_scenario(&counting, whole.path(), &mut promised_logs()).unwrap();
+    for cut in 0..counting.changes() {
+        let data = temporary_dir();
+        let file_system = Arc::new(TestFileSystem::cut_at(cut));
+        let mut promised = promised_logs();
+        closing_scenario(&file_system, data.path(), &mut promised).unwrap_err();
+        for image in IMAGES {
+            let left = temporary_dir();
+            file_system.leave(image, data.path(), left.path());
+            for (number, promised) in promised.iter().enumerate() {
+                let context = format!("log {number}, {image:?} at change {cut}");
+                let least = if image == Image::Killed { promised.acknowledged } else { promised.durable };
+                check_left(&left.path().join(number.to_string()), least, &context);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_of_everything_vouches_for_nothing() {
+    for nth in 0..2 {
+        let (data, file_system) = (temporary_dir(), Arc::new(TestFileSystem::default()));
+        let mut logs: Vec<Log> = (0..LOGS)
+            .map(|number| open_on(&file_system, &data.path().join(number.to_string()), small_segments()))
+            .collect();
+        logs.iter_mut().for_each(|log| assert_eq!(append_at(log, &round_batch(0)), 0));
+        file_system.fail("sync_everything", nth, Fault::Error(EIO));
+        let closed = closing::close_together(&*file_system, data.path(), logs);
+        assert!(closed.iter().all(|closed| matches!(closed, Err(StorageError::Io { operation: "sync", .. }))));
+        let left = temporary_dir();
+        file_system.leave(Image::PowerCutWithZeros, data.path(), left.path());
+        for number in 0..LOGS {
+            // What the first call brought to the disk stays, whatever becomes of the second.
+            let least = if nth == 0 { 0 } else { 5 };
+            check_left(&left.path().join(number.to_string()), least, &format!("call {nth}"));
         }
     }
 }

@@ -266,8 +266,7 @@ fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised:
     let left = temporary_dir();
     file_system.leave(image, dir, left.path());
     let context = format!("{image:?} at change {cut}");
-    let opened = Log::open(Arc::new(RealFileSystem), left.path(), small_segments(), NOW_MS);
-    let (mut log, _) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
+    let mut log = crash_tests::opened(left.path(), &context);
     let (start, end) = (log.log_start_offset(), log.log_end_offset());
     let (least_start, least_end) =
         if image == Image::Killed { (promised.start, promised.end) } else { (promised.durable_start, 0) };

@@ -234,6 +234,25 @@ impl State {
         }
     }
 
+    /// Names and bytes of everything in `dir` and below.
+    fn sync_below(&mut self, dir: &Path) {
+        self.dir_id(dir);
+        let below: Vec<(PathBuf, usize)> =
+            self.ids.iter().filter(|(path, _)| path.starts_with(dir)).map(|(path, id)| (path.clone(), *id)).collect();
+        for (path, id) in below {
+            if self.dirs.contains(&id) {
+                self.sync_names(&path, id);
+            } else {
+                self.synced_bytes.insert(id, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+
+    fn sync_names(&mut self, dir: &Path, id: usize) {
+        let names = self.children(dir).map(|(path, id)| (path.file_name().unwrap().to_owned(), id)).collect();
+        self.synced_names.insert(id, names);
+    }
+
     /// A directory takes all below along.
     fn rename(&mut self, from: &Path, to: &Path) {
         let moved: Vec<_> = self.ids.keys().filter(|path| path.starts_with(from)).cloned().collect();
@@ -318,8 +337,13 @@ impl FileSystem for TestFileSystem {
         self.changing("sync_dir")?;
         let mut state = self.state();
         let id = state.dir_id(dir);
-        let names = state.children(dir).map(|(path, id)| (path.file_name().unwrap().to_owned(), id)).collect();
-        state.synced_names.insert(id, names);
+        state.sync_names(dir, id);
+        Ok(())
+    }
+
+    fn sync_everything(&self, dir: &Path) -> io::Result<()> {
+        self.changing("sync_everything")?;
+        self.state().sync_below(dir);
         Ok(())
     }
 
