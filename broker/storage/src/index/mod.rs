@@ -4,6 +4,8 @@
 //! costs a rebuild, never a wrong answer.
 
 mod index_file;
+#[cfg(test)]
+mod look_up_tests;
 mod offset_index;
 mod time_index;
 mod transaction_index;

@@ -34,6 +34,8 @@ pub(super) struct Indexes {
     pub offset: OffsetIndex,
     pub time: TimeIndex,
     pub max_timestamp: Option<MaxTimestamp>,
+    /// False: read from a file that may have lost its last entries.
+    pub is_max_proven: bool,
     bytes_since_entry: u64,
 }
 
@@ -44,6 +46,7 @@ impl Indexes {
             offset: OffsetIndex::empty(files.clone()),
             time: TimeIndex::empty(files.clone()),
             max_timestamp: None,
+            is_max_proven: true,
             bytes_since_entry: 0,
         }
     }
@@ -66,7 +69,7 @@ impl Indexes {
             }),
         };
         let bytes_since_entry = state.map_or(0, |state| state.bytes_since_entry);
-        Ok(Some(Self { base_offset, offset, time, max_timestamp, bytes_since_entry }))
+        Ok(Some(Self { base_offset, offset, time, max_timestamp, is_max_proven: state.is_some(), bytes_since_entry }))
     }
 
     /// Kafka's rule: an entry for the batch that comes when more than the interval has passed since the last entry.

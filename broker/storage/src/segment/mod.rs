@@ -7,6 +7,8 @@ mod aborted;
 mod files;
 mod header_walk;
 mod indexes;
+#[cfg(test)]
+mod look_up_tests;
 mod search;
 
 pub(crate) use files::{DELETED_FILE_SUFFIX, FileKind, SegmentFiles};

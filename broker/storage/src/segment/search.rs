@@ -53,7 +53,31 @@ impl Segment {
 
     /// The highest timestamp; None if no record bears one.
     pub fn max_timestamp(&self) -> Result<Option<MaxTimestamp>, StorageError> {
-        self.with_indexes(|indexes| Ok(indexes.max_timestamp))
+        let (max, is_proven) = self.with_indexes(|indexes| Ok((indexes.max_timestamp, indexes.is_max_proven)))?;
+        if is_proven {
+            return Ok(max);
+        }
+        if self.has_younger_behind(max)? {
+            self.rebuild("the time index has lost its last entries")?;
+        }
+        let mut indexes = lock(&self.indexes);
+        Ok(indexes.as_mut().and_then(|indexes| {
+            indexes.is_max_proven = true;
+            indexes.max_timestamp
+        }))
+    }
+
+    /// Whether a batch behind the one that is said to bear the highest timestamp bears a higher one. Where time goes forward that is the
+    /// last one, and nothing is behind.
+    fn has_younger_behind(&self, max: Option<MaxTimestamp>) -> Result<bool, StorageError> {
+        let from = max.map(|max| self.find(max.last_offset)).transpose()?.flatten();
+        for step in self.walk(from.map_or(0, |batch| batch.position)) {
+            let header = step?.header;
+            if header.record_count > 0 && header.max_timestamp > max.map_or(-1, |max| max.timestamp_ms) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// By which age counts: the highest timestamp; if no record bears one, or none can be read, when the file was last written.
