@@ -9,7 +9,7 @@ use crate::{
     config::BrokerConfig,
     durability::patience::Rouser,
     groups::Groups,
-    maintenance::Maintenance,
+    maintenance::{self, Maintenance},
     network::{
         connection::Shared,
         listener::{self, Places},
@@ -155,15 +155,21 @@ impl Broker {
         self.maintenance.tick();
     }
 
-    /// Stops accepting, answers what is in flight, closes the logs cleanly.
+    /// Stops accepting, answers what is in flight, lets the maintenance end, closes the logs cleanly.
     pub async fn shutdown(self) {
         self.services.shutdown.cancel();
         self.tasks.close();
         if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
             tracing::warn!("connections that made no progress are cut off");
         }
-        let catalog = self.services.catalog.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || catalog.close()).await {
+        let (maintenance, catalog) = (self.maintenance, self.services.catalog.clone());
+        let close = move || {
+            if !maintenance.stop(maintenance::STOP_TIMEOUT) {
+                tracing::warn!("the maintenance is still waiting for the disk; the next start does what it has left");
+            }
+            catalog.close();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(close).await {
             tracing::error!(%error, "closing the logs failed");
         }
         tracing::info!("broker stopped");

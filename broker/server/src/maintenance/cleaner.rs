@@ -6,6 +6,7 @@
 
 use super::{Maintenance, asked_again};
 use crate::{
+    catalog::Deletions,
     clock::Clock,
     partition::{NEVER, Partition},
     settings::{Layers, Live},
@@ -43,6 +44,11 @@ impl Cleaner {
         metrics::gauge!("tifo_cleaner_max_dirty_ratio").set(most);
     }
 
+    /// What is not being cleaned yet is left as it is.
+    pub fn forget_offers(&self) {
+        self.offered.lock().clear();
+    }
+
     fn dirtiest(&self) -> Option<Arc<Partition>> {
         let mut offered = self.offered.lock();
         let most = offered.iter().enumerate().max_by(|(_, left), (_, right)| left.0.total_cmp(&right.0))?;
@@ -56,11 +62,11 @@ impl Cleaner {
     }
 
     /// Cleans until nothing is offered any more.
-    pub fn work(&self, clock: &Clock) {
+    pub fn work(&self, clock: &Clock, deletions: &Deletions) {
         while let Some(partition) = self.dirtiest() {
             // Asked for each log: the settings may have been altered.
             if let Some(settings) = self.config.now().cleaner {
-                clean(&partition, &settings, clock.now_ms());
+                clean(&partition, &settings, clock, deletions);
             }
         }
         metrics::gauge!("tifo_cleaner_max_dirty_ratio").set(0.0);
@@ -100,9 +106,9 @@ pub fn run(maintenance: &Maintenance, partition: &Arc<Partition>, now_ms: i64) -
     }
 }
 
-fn clean(partition: &Arc<Partition>, settings: &CleanerSettings, now_ms: i64) {
-    let started = Instant::now();
-    match partition.clean(settings, now_ms) {
+fn clean(partition: &Arc<Partition>, settings: &CleanerSettings, clock: &Clock, deletions: &Deletions) {
+    let (started, now_ms) = (Instant::now(), clock.now_ms());
+    match partition.clean(settings, now_ms, |doomed| deletions.add(doomed, clock.now_ms())) {
         Ok(None) | Err(CleaningError::Aborted) => return,
         Ok(Some(cleaned)) => tell(partition, &cleaned, started),
         Err(CleaningError::Storage(error)) => failed(partition, &error, now_ms),

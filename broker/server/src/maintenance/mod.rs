@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_secs(1);
 const RETRY_MS: i64 = 1000;
 /// Partitions that are looked after at the same time.
 const WORKERS: usize = 4;
+/// How long the broker's stop waits for what the workers are at: a disk that stalls does not keep it for ever.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Does for the partition what is due at `now_ms`; answers when it wants to be asked again
 /// ([`crate::partition::NEVER`]: after a change). Errors are logged inside.
@@ -82,8 +84,21 @@ impl Maintenance {
         self.work();
         self.wait_until_idle();
         if self.cleaner.start() {
-            self.cleaner.work(&self.clock);
+            self.clean();
         }
+    }
+
+    fn clean(&self) {
+        self.cleaner.work(&self.clock, self.catalog.deletions());
+    }
+
+    /// Nothing is begun any more; returns when the workers have ended what they are at, or after `limit`: then false. Whoever closes
+    /// the logs ends the cleaning that is under way.
+    pub fn stop(&self, limit: Duration) -> bool {
+        self.queue.lock().clear();
+        self.cleaner.forget_offers();
+        let mut workers = self.workers.lock();
+        !self.idle.wait_while_for(&mut workers, |workers| *workers > 0, limit).timed_out()
     }
 
     fn wait_until_idle(&self) {
@@ -102,7 +117,7 @@ impl Maintenance {
         }
         if self.cleaner.start() {
             let this = self.clone();
-            tokio::task::spawn_blocking(move || this.cleaner.work(&this.clock));
+            tokio::task::spawn_blocking(move || this.clean());
         }
     }
 
@@ -164,5 +179,29 @@ fn asked_again(not_now: NotNow, now_ms: i64) -> i64 {
     match not_now {
         NotNow::Busy => now_ms + RETRY_MS,
         NotNow::Closed => NEVER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::BrokerConfig;
+    use tifo_storage::file_system::RealFileSystem;
+
+    #[test]
+    fn a_stop_waits_for_the_workers_but_not_for_ever() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::fixed(0));
+        let config = Arc::new(Live::new(BrokerConfig::new(dir.path()).in_force().unwrap()));
+        let catalog = Catalog::open(dir.path(), config.clone(), clock.clone(), Arc::new(RealFileSystem)).unwrap();
+        let maintenance = Arc::new(Maintenance::new(Arc::new(catalog), clock, config));
+        maintenance.enqueue_due();
+        *maintenance.workers.lock() += 1;
+        let worker = Worker(maintenance.clone());
+        assert!(!maintenance.stop(Duration::ZERO));
+        assert!(maintenance.next().is_none());
+        let ends = std::thread::spawn(move || drop(worker));
+        assert!(maintenance.stop(Duration::from_secs(60)));
+        ends.join().unwrap();
     }
 }

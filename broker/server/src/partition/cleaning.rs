@@ -6,7 +6,7 @@
 use super::Partition;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use tifo_storage::{Cleaned, CleanerSettings, CleaningError, Log, LogDoor};
+use tifo_storage::{Cleaned, CleanerSettings, CleaningError, Doomed, Log, LogDoor};
 
 /// May be cleaned at any time.
 const AT_ONCE: i64 = i64::MIN;
@@ -38,10 +38,16 @@ impl Cleaning {
 }
 
 impl Partition {
-    /// Cleans the log once if it is due. Blocks for as long as it takes; reads and appends go on.
-    pub fn clean(&self, settings: &CleanerSettings, now_ms: i64) -> Result<Option<Cleaned>, CleaningError> {
+    /// Cleans the log once if it is due. Blocks for as long as it takes; reads and appends go on. `doom` is given the files that were
+    /// replaced.
+    pub fn clean(
+        &self,
+        settings: &CleanerSettings,
+        now_ms: i64,
+        doom: impl Fn(Doomed),
+    ) -> Result<Option<Cleaned>, CleaningError> {
         let _at_work = self.cleaning.at_work.lock();
-        tifo_storage::clean(self, settings, now_ms)
+        tifo_storage::clean(&Door { partition: self, doom }, settings, now_ms)
     }
 
     /// When the cleaner may try again; i64::MAX: not before the next start.
@@ -54,12 +60,22 @@ impl Partition {
     }
 }
 
-impl LogDoor for Partition {
+/// What the cleaner sees of a partition.
+struct Door<'a, F> {
+    partition: &'a Partition,
+    doom: F,
+}
+
+impl<F: Fn(Doomed)> LogDoor for Door<'_, F> {
     fn with_log<T>(&self, act: impl FnOnce(&mut Log) -> T) -> Option<T> {
-        self.log.lock().log().ok().map(act)
+        self.partition.log.lock().log().ok().map(act)
     }
 
     fn is_aborted(&self) -> bool {
-        self.cleaning.is_aborted.load(Ordering::Acquire)
+        self.partition.cleaning.is_aborted.load(Ordering::Acquire)
+    }
+
+    fn doom(&self, doomed: Doomed) {
+        (self.doom)(doomed);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) use plan::{Rules, SegmentFacts, dirt, is_due};
 pub(crate) use swap::settle_leftovers;
 
 use crate::{
-    Log, LogConfig, StorageError, file_system::FileSystem, producer_state::LastRecords, segment::SegmentFiles,
+    Doomed, Log, LogConfig, StorageError, file_system::FileSystem, producer_state::LastRecords, segment::SegmentFiles,
 };
 use std::{path::Path, sync::Arc};
 
@@ -41,6 +41,8 @@ pub trait LogDoor {
     fn with_log<T>(&self, act: impl FnOnce(&mut Log) -> T) -> Option<T>;
     /// Somebody wants the log for himself: the cleaning is to end soon. Asked before every batch.
     fn is_aborted(&self) -> bool;
+    /// Takes files that were replaced and bear their last names, to be removed when they are due.
+    fn doom(&self, doomed: Doomed);
 }
 
 /// Bounds of one cleaning. Kafka's names and defaults.

@@ -5,7 +5,8 @@
 //!    next open finds `.log.swap` and does what follows. (It ends with the last offset of what it replaces: the filter keeps the
 //!    group's last batch, if need be without records. So the file itself says which segments are to go.)
 //! 3. In memory the log goes over to the new segment, under its lock. Slices of the old files stay readable.
-//! 4. The old files go, and the directory is synced, so that none of them can come back beside what replaced it.
+//! 4. The old files get names that end in `.deleted`, and the directory is synced, so that none of them can come back beside what
+//!    replaced it. They are removed after `file.delete.delay.ms`, by who looks after the log.
 //! 5. The new files get their final names, the `.log` last. Four renames under the log's lock, as readers open files by name.
 //!
 //! Between 1 and 5 the log keeps others from removing segments that take part. If something fails from 2 on the log is offline for
@@ -13,7 +14,7 @@
 
 use super::{CleaningError, Job, LogDoor, SegmentFacts};
 use crate::{
-    StorageError,
+    Doomed, StorageError,
     file_system::{FileSystem, io_error, remove_if_there},
     segment::{FileKind, Segment, SegmentFiles},
 };
@@ -52,9 +53,8 @@ fn committed(door: &impl LogDoor, job: &Job, segment: Segment, replaced: &[Segme
     let files = job.files(segment.base_offset());
     sync_dir(&files)?;
     door.with_log(|log| log.exchange(segment)).ok_or(CleaningError::Aborted)?;
-    for old in replaced {
-        remove_replaced(&job.files(old.base_offset), files.base_offset)?;
-    }
+    let old = replaced.iter().map(|old| job.files(old.base_offset)).collect();
+    door.doom(Doomed::replaced(old, files.base_offset, job.config.file_delete_delay_ms)?);
     sync_dir(&files)?;
     let rename = || files.rename_all(SWAP_SUFFIX, "");
     door.with_log(|log| log.finish_swap(rename)).ok_or(CleaningError::Aborted)??;
@@ -68,13 +68,6 @@ pub(super) fn discard(files: &SegmentFiles) {
             tracing::warn!(%error, "a half-cleaned segment stays until the next start");
         }
     }
-}
-
-/// Removes the files of a segment that was replaced; the snapshot at the beginning of the new one stays.
-fn remove_replaced(old: &SegmentFiles, new_base_offset: i64) -> Result<(), StorageError> {
-    let stays = |kind: &FileKind| *kind == FileKind::Snapshot && old.base_offset == new_base_offset;
-    let mut kinds = FileKind::ALL.into_iter().filter(|kind| !stays(kind));
-    kinds.try_for_each(|kind| remove_if_there(&*old.file_system, &old.path(kind)))
 }
 
 fn sync_dir(files: &SegmentFiles) -> Result<(), StorageError> {
@@ -121,7 +114,7 @@ fn complete(files: &SegmentFiles, names: &[String]) -> Result<(), StorageError> 
     tracing::info!(dir = %files.dir.display(), base_offset, last_offset, "completing the exchange of a cleaned segment");
     let old = names.iter().filter_map(|name| FileKind::Log.parse(name));
     for base_offset in old.filter(|old| (base_offset + 1..=last_offset).contains(old)) {
-        remove_replaced(&SegmentFiles { base_offset, ..files.clone() }, files.base_offset)?;
+        SegmentFiles { base_offset, ..files.clone() }.remove_all("")?;
     }
     sync_dir(files)?;
     files.rename_all(SWAP_SUFFIX, "")?;

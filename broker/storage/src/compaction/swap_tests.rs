@@ -77,6 +77,10 @@ fn scenario(file_system: &Arc<TestFileSystem>, dir: &Path, durable: &mut i32) ->
             log.edit(|log| log.checkpoint())?;
             *durable = round + 1;
             clean(&log, &CleanerSettings::default(), NOW_MS + i64::from(round))?;
+            // What the first cleaning has replaced goes before the second, what that one has replaced stays.
+            if round == 7 {
+                log.take_doomed().iter().try_for_each(|doomed| doomed.remove())?;
+            }
         }
     }
     Ok(log.edit(|log| log.flush())?)
@@ -119,6 +123,29 @@ fn a_crash_at_any_change_leaves_the_newest_of_every_key() {
             check_image(&file_system, dir.path(), image, durable, cut);
         }
     }
+}
+
+#[test]
+fn what_was_replaced_stays_under_another_name_until_it_is_removed() {
+    let dir = temporary_dir();
+    let names = |suffix: &str| {
+        let names =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(suffix)).collect::<std::collections::BTreeSet<_>>()
+    };
+    let log = LogUnderTest::new(filled(dir.path()));
+    let before = names(".log");
+    clean(&log, &CleanerSettings::default(), NOW_MS).unwrap().unwrap();
+    let (kept, deleted) = (names(".log"), names(".log.deleted"));
+    // The cleaned segments bear the names of some that they replace.
+    let replaced = before.iter().filter(|name| deleted.contains(&format!("{name}.deleted"))).count();
+    assert!(kept.is_subset(&before) && replaced == deleted.len() && replaced > 0, "{kept:?} {deleted:?}");
+    let doomed = log.take_doomed();
+    assert!(doomed.iter().all(|doomed| doomed.delay_ms() == config().file_delete_delay_ms));
+    let found = state(&log.edit(|log| all_records(log)));
+    doomed.iter().for_each(|doomed| doomed.remove().unwrap());
+    assert_eq!((names(".deleted").len(), names(".log")), (0, kept));
+    assert_eq!((state(&log.edit(|log| all_records(log))), &found), (expected(ROUNDS), &expected(ROUNDS)));
 }
 
 /// A log of many rounds in many segments.

@@ -5,7 +5,7 @@
 use crate::{
     StorageError,
     file_system::{FileSystem, io_error, remove_if_there},
-    segment::{DELETED_FILE_SUFFIX, SegmentFiles},
+    segment::{DELETED_FILE_SUFFIX, FileKind, SegmentFiles},
 };
 use std::{
     io,
@@ -32,7 +32,20 @@ enum What {
 impl Doomed {
     /// Gives the files of removed segments their last names.
     pub(super) fn segments(segments: Vec<SegmentFiles>, delay_ms: i64) -> Result<Self, StorageError> {
-        segments.iter().try_for_each(|files| files.rename_all("", DELETED_FILE_SUFFIX))?;
+        segments.iter().try_for_each(|files| files.mark_deleted(&FileKind::ALL))?;
+        Ok(Self { what: What::Segments(segments), delay_ms })
+    }
+
+    /// The same for segments that a cleaned one has replaced, all but the snapshot where that one begins.
+    pub(crate) fn replaced(
+        segments: Vec<SegmentFiles>,
+        cleaned_base_offset: i64,
+        delay_ms: i64,
+    ) -> Result<Self, StorageError> {
+        for files in &segments {
+            let keeps_snapshot = files.base_offset == cleaned_base_offset;
+            files.mark_deleted(if keeps_snapshot { &FileKind::WITHOUT_SNAPSHOT } else { &FileKind::ALL })?;
+        }
         Ok(Self { what: What::Segments(segments), delay_ms })
     }
 

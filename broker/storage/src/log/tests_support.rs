@@ -1,7 +1,7 @@
 //! A log as the server holds it: behind a lock, which the cleaner takes for moments.
 #![allow(clippy::unwrap_used)]
 
-use super::Log;
+use super::{Doomed, Log};
 use crate::compaction::LogDoor;
 use std::cell::{Cell, RefCell};
 
@@ -12,6 +12,7 @@ pub(crate) struct LogUnderTest {
     /// Questions that are answered with "go on".
     patience: Cell<usize>,
     entries: Cell<usize>,
+    doomed: RefCell<Vec<Doomed>>,
     /// Called before each entry of the cleaner, with its number.
     hook: RefCell<Hook>,
 }
@@ -22,6 +23,7 @@ impl LogUnderTest {
             log: RefCell::new(Some(log)),
             patience: Cell::new(usize::MAX),
             entries: Cell::new(0),
+            doomed: RefCell::default(),
             hook: RefCell::new(Box::new(|_| {})),
         }
     }
@@ -29,6 +31,15 @@ impl LogUnderTest {
     /// Not the cleaner's way in: no hook is called.
     pub fn edit<T>(&self, act: impl FnOnce(&mut Log) -> T) -> T {
         act(self.log.borrow_mut().as_mut().unwrap())
+    }
+
+    pub fn into_log(self) -> Log {
+        self.log.into_inner().unwrap()
+    }
+
+    /// What cleanings have replaced so far.
+    pub fn take_doomed(&self) -> Vec<Doomed> {
+        self.doomed.take()
     }
 
     pub fn abort_after(&self, questions: usize) {
@@ -71,6 +82,10 @@ impl LogDoor for LogUnderTest {
         let left = self.patience.get();
         self.patience.set(left.saturating_sub(1));
         left == 0
+    }
+
+    fn doom(&self, doomed: Doomed) {
+        self.doomed.borrow_mut().push(doomed);
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) enum FileKind {
 impl FileKind {
     /// Every file that a segment may have, the `.log` in front.
     pub const ALL: [Self; 5] = [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::TransactionIndex, Self::Snapshot];
+    /// The segment without the producers known where it begins; the `.log` in front.
+    pub const WITHOUT_SNAPSHOT: [Self; 4] = [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::TransactionIndex];
     /// Those that only help to read the `.log`, and mean nothing without it.
     pub const SIDE: [Self; 3] = [Self::OffsetIndex, Self::TimeIndex, Self::TransactionIndex];
 
@@ -100,32 +102,33 @@ impl SegmentFiles {
         }
     }
 
-    /// Renames every file that is there from its name with suffix `from` to the one with `to` (`""`: its plain name).
-    /// The `.log` must be there if the segment comes into being.
+    /// Renames every file that is there from its name with suffix `from` to the one with `to` (`""`: its plain name), the `.log`,
+    /// which must be there, last: the segment comes into being.
     pub fn rename_all(&self, from: &str, to: &str) -> Result<(), StorageError> {
-        let comes = to != DELETED_FILE_SUFFIX;
-        for kind in self.order(comes) {
+        for kind in FileKind::ALL.into_iter().rev() {
             let (from, to) = (self.named(kind, from), self.named(kind, to));
             match self.file_system.rename(&from, &to) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !(comes && kind == FileKind::Log) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && kind != FileKind::Log => {}
                 renamed => renamed.map_err(io_error("rename", &from))?,
             }
         }
         Ok(())
     }
 
+    /// Gives these files, as far as they are there, the names that a start after a crash sweeps away.
+    pub fn mark_deleted(&self, kinds: &[FileKind]) -> Result<(), StorageError> {
+        kinds.iter().try_for_each(|kind| {
+            let (from, to) = (self.named(*kind, ""), self.named(*kind, DELETED_FILE_SUFFIX));
+            match self.file_system.rename(&from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("rename", &from)(error)),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Removes every file that is there and bears this suffix (`""`: its plain name).
     pub fn remove_all(&self, suffix: &str) -> Result<(), StorageError> {
         let paths = FileKind::ALL.into_iter().map(|kind| self.named(kind, suffix));
         paths.into_iter().try_for_each(|path| remove_if_there(&*self.file_system, &path))
-    }
-
-    /// The `.log` last if the segment comes into being, else first.
-    fn order(&self, comes: bool) -> [FileKind; 5] {
-        let mut kinds = FileKind::ALL;
-        if comes {
-            kinds.reverse();
-        }
-        kinds
     }
 }
