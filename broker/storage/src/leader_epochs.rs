@@ -74,7 +74,8 @@ impl LeaderEpochs {
 
     /// None if it is not such a file.
     pub fn decode(file: &[u8]) -> Option<Self> {
-        let mut lines = std::str::from_utf8(file).ok()?.lines();
+        // A cut may leave a number that looks whole; it never leaves the end of the last line.
+        let mut lines = std::str::from_utf8(file).ok()?.strip_suffix('\n')?.lines();
         (lines.next()? == "0").then_some(())?;
         let count: usize = lines.next()?.parse().ok()?;
         let entries = lines

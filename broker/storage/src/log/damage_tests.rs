@@ -22,7 +22,7 @@ fn sample(dir: &Path) -> Log {
     log
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
@@ -190,7 +190,7 @@ fn check_times(log: &Log, records: &[Record], context: &str) {
 }
 
 /// Bits flipped in a test run; `TIFO_TEST_FLIPS=10000` for a thorough one.
-fn flips() -> usize {
+pub(super) fn flips() -> usize {
     std::env::var("TIFO_TEST_FLIPS").map_or(300, |flips| flips.parse().unwrap())
 }
 
@@ -253,19 +253,30 @@ fn content(record: &Record) -> (&[u8], &[u8]) {
 }
 
 fn flip_one_bit(dir: &Path, seed: &mut u64) -> (String, usize) {
+    let files = not_empty(dir);
+    let path = &files[random(seed) as usize % files.len()];
+    (path.file_name().unwrap().to_string_lossy().into_owned(), flip_bit(path, seed))
+}
+
+/// Its files that hold something, by name.
+pub(super) fn not_empty(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| fs::metadata(path).unwrap().len() > 0);
     files.sort();
-    let path = &files[random(seed) as usize % files.len()];
+    files
+}
+
+/// Flips one bit of the file; in which byte.
+pub(super) fn flip_bit(path: &Path, seed: &mut u64) -> usize {
     let mut content = fs::read(path).unwrap();
     let bit = random(seed) as usize % (content.len() * 8);
     content[bit / 8] ^= 1 << (bit % 8);
     fs::write(path, content).unwrap();
-    (path.file_name().unwrap().to_string_lossy().into_owned(), bit / 8)
+    bit / 8
 }
 
 /// splitmix64: the same flips in every run.
-fn random(seed: &mut u64) -> u64 {
+pub(super) fn random(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *seed;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

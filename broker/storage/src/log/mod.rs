@@ -21,6 +21,8 @@ mod read;
 mod retention;
 #[cfg(test)]
 mod retention_tests;
+#[cfg(test)]
+mod side_file_damage_tests;
 mod slice;
 mod start_offset;
 mod sync;
