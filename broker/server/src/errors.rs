@@ -59,6 +59,9 @@ pub enum RequestError {
     /// What Kafka answers without words.
     #[error("Unknown operation {0}")]
     UnknownOperation(i8),
+    /// So many wait for the partition's disk already that no more can. Clients try again, as after a fault of the disk.
+    #[error("The disk of this partition does not answer.")]
+    Stalled,
     /// A mistake of ours, or a task that did not come back.
     #[error("{0}")]
     Unexpected(String),
@@ -89,7 +92,7 @@ impl RequestError {
             Self::Transaction(kind) => *kind,
             Self::TransactionalIdAuthorizationFailed => ResponseError::TransactionalIdAuthorizationFailed,
             Self::Append(error) => append_kind(error),
-            Self::Storage(_) | Self::Offline => ResponseError::KafkaStorageError,
+            Self::Storage(_) | Self::Offline | Self::Stalled => ResponseError::KafkaStorageError,
             Self::Unexpected(_) | Self::UnknownOperation(_) => ResponseError::UnknownServerError,
         }
     }

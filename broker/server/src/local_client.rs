@@ -144,7 +144,7 @@ fn refused(topic: &str, partition: i32, offset: i64, error: &RequestError) -> Cl
         RequestError::OffsetOutOfRange { start, end } => {
             ClientError::OffsetOutOfRange { topic: topic.to_owned(), partition, offset, start: *start, end: *end }
         }
-        RequestError::Storage(_) | RequestError::Offline | RequestError::Unexpected(_) => {
+        RequestError::Storage(_) | RequestError::Offline | RequestError::Stalled | RequestError::Unexpected(_) => {
             ClientError::Unavailable(error.to_string())
         }
         other => ClientError::Refused(other.to_string()),

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::*;
-use tifo_broker::{Broker, Clock, LogClient};
+use tifo_broker::{Broker, Clock, LogClient, durability::patience::MAX_WAITING};
 
 const STORAGE_ERROR: i16 = 56;
 const EIO: i32 = 5;
@@ -212,4 +212,39 @@ fn a_disk_that_stalls_under_one_partition_delays_nobody_else() {
             broker.shutdown().await;
         });
     }
+}
+
+/// More than the process has threads to wait in, tokio's and ours together.
+const CROWD: usize = 700;
+
+#[test]
+fn a_crowd_at_a_stalled_partition_leaves_threads_for_the_others() {
+    runtime().block_on(async {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(Disk::default()));
+        let broker = start_on(dir.path(), &disk, "page-cache").await;
+        let spec = tifo_broker::client::TopicSpec { name: "t".into(), partitions: 2, settings: Default::default() };
+        broker.client().ensure_topic(&spec).await.unwrap();
+        disk.hold("t-0", "append");
+        let (sender, mut answers) = tokio::sync::mpsc::channel(CROWD);
+        for _ in 0..CROWD {
+            let (door, sender) = (broker.client(), sender.clone());
+            tokio::spawn(async move { sender.send(door.append("t", 0, batch(&[b"a"])).await.is_ok()).await });
+        }
+        // One is at the disk, so many wait, and the others know that they may try again later.
+        for _ in 0..CROWD - 1 - MAX_WAITING {
+            assert!(!tokio::time::timeout(VERY_LONG, answers.recv()).await.unwrap().unwrap());
+        }
+        tokio::time::timeout(VERY_LONG, tokio::task::spawn_blocking(|| ())).await.unwrap().unwrap();
+        others(&broker, 5).await;
+        assert!(answers.try_recv().is_err(), "whoever waits has no answer before the disk has");
+        disk.release();
+        for _ in 0..=MAX_WAITING {
+            assert!(answers.recv().await.unwrap());
+        }
+        assert_eq!(
+            broker.client().append("t", 0, batch(&[b"b"])).await.unwrap(),
+            i64::try_from(MAX_WAITING + 1).unwrap()
+        );
+        broker.shutdown().await;
+    });
 }

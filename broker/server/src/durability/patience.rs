@@ -3,7 +3,7 @@
 //! Appends and reads run on the async workers, which is what makes them cheap. Should one of them wait for the disk, it
 //! holds its partition's lock and its worker. Three things keep the others going:
 //! - Whoever needs the same lock does not wait for it on a worker: after a moment it gives the worker's tasks to another thread
-//!   ([`lock`]).
+//!   ([`lock`]). Threads are bounded, so what clients ask of one partition takes at most [`MAX_WAITING`] of them ([`lock_in_turn`]).
 //! - There are more workers than cores ([`worker_threads`]).
 //! - While the storage is in use a thread of ours rouses an idle worker every [`ROUSE_INTERVAL`]: tokio polls sockets and timers in a
 //!   worker that has nothing else to do, and the one that did so last may be the one that the disk holds.
@@ -28,6 +28,10 @@ const ROUSE_INTERVAL: Duration = Duration::from_millis(20);
 /// Workers beyond the cores: so many partitions may be stalled at the same time, each holds one at most.
 const SPARE_WORKERS: usize = 2;
 
+/// Requests that wait in threads of their own for one partition. A further one is refused: the process has some 500 such threads
+/// (tokio's blocking pool), and others need them.
+pub const MAX_WAITING: usize = 200;
+
 /// How many async workers the process should have.
 pub fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) + SPARE_WORKERS
@@ -39,6 +43,21 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         Some(guard) => guard,
         None => blocking(|| mutex.lock()),
     }
+}
+
+/// The same for what clients ask for, who are many. None: [`MAX_WAITING`] of those that `waiting` counts are before.
+pub fn lock_in_turn<'a, T>(mutex: &'a Mutex<T>, waiting: &AtomicUsize) -> Option<MutexGuard<'a, T>> {
+    if waiting.load(Ordering::SeqCst) >= MAX_WAITING {
+        // No worker is held for those who are refused anyway.
+        return mutex.try_lock();
+    }
+    if let Some(guard) = mutex.try_lock_for(PATIENCE) {
+        return Some(guard);
+    }
+    let has_place = waiting.fetch_add(1, Ordering::SeqCst) < MAX_WAITING;
+    let guard = has_place.then(|| blocking(|| mutex.lock()));
+    waiting.fetch_sub(1, Ordering::SeqCst);
+    guard
 }
 
 /// Does what may take long; a worker's other tasks go to another thread first.

@@ -16,7 +16,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -40,6 +40,8 @@ pub struct Shard {
     pub(super) clock: Clock,
     loaded: OnceCell<()>,
     pub(super) state: Mutex<State>,
+    /// Requests that wait for `state` because a disk stalls under the partition.
+    stalled: AtomicUsize,
     /// The state machine's next deadline, for the timer to read without the lock.
     deadline_ms: AtomicI64,
     earlier: Arc<Notify>,
@@ -58,6 +60,7 @@ impl Shard {
             clock,
             loaded: OnceCell::new(),
             state: Mutex::new(State { coordinator: GroupCoordinator::new(config), waiting: HashMap::new() }),
+            stalled: AtomicUsize::new(0),
             deadline_ms: AtomicI64::new(NEVER_MS),
             earlier,
         }
@@ -113,7 +116,8 @@ impl Shard {
 
     pub(super) fn begin(&self, ticket: Ticket, request: Request) -> Result<oneshot::Receiver<Reply>, GroupError> {
         let (sender, receiver) = oneshot::channel();
-        let mut state = patience::lock(&self.state);
+        let state = patience::lock_in_turn(&self.state, &self.stalled);
+        let mut state = state.ok_or(GroupError::CoordinatorNotAvailable)?;
         if state.waiting.len() >= MAX_WAITING {
             return Err(GroupError::CoordinatorNotAvailable);
         }

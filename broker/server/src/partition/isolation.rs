@@ -62,7 +62,7 @@ impl Offsets {
 impl Partition {
     /// Where `leader_epoch` ended here: it, or the largest one before it. None: it is none of ours (OffsetForLeaderEpoch).
     pub fn epoch_end(&self, leader_epoch: i32) -> Result<Option<EpochEnd>, RequestError> {
-        self.with_log(|log| Ok(epoch_end(log, leader_epoch)))
+        self.ask_log(|log| Ok(epoch_end(log, leader_epoch)))
     }
 }
 

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use cleaning::Cleaning;
 use group_sync::GroupSync;
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 use tifo_storage::{
     AbortedTransaction, AppendError, Appended, Durability, Log, LogConfig, LogSlice, Origin, StorageError,
     TimestampAndOffset,
@@ -43,6 +43,8 @@ pub struct Partition {
     /// When the maintenance looks in.
     pub upkeep: Upkeep,
     log: Mutex<Hosted>,
+    /// Requests of clients that wait for a lock of this partition.
+    waiting: AtomicUsize,
     /// Held by whoever moves the log start offset; taken before `log`.
     start_changes: Mutex<()>,
     cleaning: Cleaning,
@@ -118,6 +120,7 @@ impl Partition {
             index,
             upkeep: Upkeep::default(),
             log: Mutex::new(log),
+            waiting: AtomicUsize::new(0),
             start_changes: Mutex::default(),
             cleaning: Cleaning::default(),
             checkpointing: Mutex::default(),
@@ -143,7 +146,7 @@ impl Partition {
     ) -> Result<Option<Accepted>, RequestError> {
         let failures = self.sync.failures();
         let (appended, must_wait, is_visible) = {
-            let (_in_storage, mut hosted) = (InStorage::enter(), self.lock());
+            let (_in_storage, mut hosted) = (InStorage::enter(), self.lock_in_turn(&self.log)?);
             let log = hosted.log()?;
             if !holds(log) {
                 return Ok(None);
@@ -163,8 +166,9 @@ impl Partition {
         Ok(Some(Accepted { appended, until_durable }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Hosted> {
-        patience::lock(&self.log)
+    /// For what clients ask for: refused when too many wait already.
+    fn lock_in_turn<'a, T>(&self, mutex: &'a Mutex<T>) -> Result<MutexGuard<'a, T>, RequestError> {
+        patience::lock_in_turn(mutex, &self.waiting).ok_or(RequestError::Stalled)
     }
 
     /// Batches from `offset` on, below the high watermark.
@@ -175,20 +179,20 @@ impl Partition {
 
     /// Batches as far as the reader's isolation level allows.
     pub fn read_as(&self, wanted: &Wanted) -> Result<PartitionRead, RequestError> {
-        self.with_log(|log| isolation::read(log, wanted))?
+        self.ask_log(|log| isolation::read(log, wanted))?
     }
 
     pub fn offsets(&self) -> Result<Offsets, RequestError> {
-        self.with_log(|log| Ok(Offsets::of(log)))
+        self.ask_log(|log| Ok(Offsets::of(log)))
     }
 
     /// The first record that is not older than `timestamp_ms`.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampAndOffset>, RequestError> {
-        self.with_log(|log| log.offset_for_timestamp(timestamp_ms))
+        self.ask_log(|log| log.offset_for_timestamp(timestamp_ms))
     }
 
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampAndOffset>, RequestError> {
-        self.with_log(|log| log.offset_of_max_timestamp())
+        self.ask_log(|log| log.offset_of_max_timestamp())
     }
 
     /// `notify` is told of every append until the guard is dropped.
@@ -256,8 +260,15 @@ impl Partition {
         if cleanly { self.sync.note(end) } else { self.sync.note_failure() }
     }
 
+    /// What this process does of its own accord.
     fn with_log<T>(&self, act: impl FnOnce(&mut Log) -> Result<T, StorageError>) -> Result<T, RequestError> {
-        let (_in_storage, mut hosted) = (InStorage::enter(), self.lock());
+        let (_in_storage, mut hosted) = (InStorage::enter(), patience::lock(&self.log));
+        act(hosted.log()?).map_err(|error| self.failed(&mut hosted, error))
+    }
+
+    /// What a client asks for.
+    fn ask_log<T>(&self, act: impl FnOnce(&mut Log) -> Result<T, StorageError>) -> Result<T, RequestError> {
+        let (_in_storage, mut hosted) = (InStorage::enter(), self.lock_in_turn(&self.log)?);
         act(hosted.log()?).map_err(|error| self.failed(&mut hosted, error))
     }
 

@@ -15,8 +15,8 @@ impl Partition {
         if !(0..=end).contains(&offset) {
             return Err(RequestError::OffsetOutOfRange { start: 0, end });
         }
-        let _one_at_a_time = self.start_changes.lock();
-        let (change, durability) = self.with_log(|log| Ok((log.plan_start(offset)?, log.config().durability)))?;
+        let _one_at_a_time = self.lock_in_turn(&self.start_changes)?;
+        let (change, durability) = self.ask_log(|log| Ok((log.plan_start(offset)?, log.config().durability)))?;
         if change.moves() {
             self.persist(&change, durability == Durability::Fsync)?;
             self.with_log(|log| log.move_start(&change))?;
