@@ -39,6 +39,8 @@ struct Promised {
     records: BTreeMap<(Uuid, i32), i64>,
     starts: BTreeMap<(Uuid, i32), i64>,
     retention: Option<String>,
+    /// The metadata log may have been compacted; no topic comes after that.
+    compacted: bool,
 }
 
 impl Promised {
@@ -88,6 +90,20 @@ impl Promised {
     }
 }
 
+/// So many more changes that the metadata log is worth compacting, which the next tick does.
+fn overgrow(catalog: &Catalog, promised: &mut Promised) -> Result<(), RequestError> {
+    for round in 0..12 {
+        catalog.alter_settings("a", false, |settings| {
+            let mut settings = settings.clone();
+            settings.insert("retention.bytes".into(), (1000 + round).to_string());
+            Ok(settings)
+        })?;
+    }
+    promised.compacted = true;
+    catalog.writer.lock().log.as_mut().unwrap().look_soon();
+    Ok(())
+}
+
 /// Until something fails. A deletion that failed half-way may hold or not.
 fn scenario(catalog: &Arc<Catalog>, promised: &mut Promised) -> Result<(), RequestError> {
     let maintenance = Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), catalog.config.clone());
@@ -107,7 +123,10 @@ fn scenario(catalog: &Arc<Catalog>, promised: &mut Promised) -> Result<(), Reque
     maintenance.tick();
     promised.delete(catalog, "b")?;
     maintenance.tick();
-    promised.produce(catalog, "a", 1)
+    overgrow(catalog, promised)?;
+    maintenance.tick();
+    promised.produce(catalog, "a", 1)?;
+    promised.alter(catalog, "a")
 }
 
 fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised: &Promised, cut: usize) {
@@ -136,9 +155,21 @@ fn check_image(file_system: &TestFileSystem, dir: &Path, image: Image, promised:
         topic.partition(0).unwrap().append(&records(), Origin::Client, NOW_MS).unwrap();
     }
     Maintenance::new(catalog.clone(), Clock::fixed(NOW_MS), catalog.config.clone()).tick();
+    check_removed(left.path(), &catalog, promised, &context);
     let names: Vec<_> = std::fs::read_dir(left.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_str().unwrap().ends_with("-delete")), "{context}: {names:?}");
     catalog.close();
+}
+
+/// A compacted metadata log has forgotten no deleted topic of which a directory is left.
+fn check_removed(dir: &Path, catalog: &Catalog, promised: &Promised, context: &str) {
+    if promised.compacted {
+        for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let owner = tifo_storage::read_partition_metadata(&RealFileSystem, &entry.path()).ok().flatten();
+            let is_left = owner.is_some_and(|id| promised.deleted.contains(&id) && catalog.topic_by_id(id).is_none());
+            assert!(!is_left, "{context}: {:?} is left behind", entry.path());
+        }
+    }
 }
 
 fn check_promised(catalog: &Catalog, promised: &Promised, context: &str) {
@@ -170,6 +201,8 @@ fn a_crash_at_any_change_of_topics_leaves_a_catalog_that_opens() {
     let counting = Arc::new(TestFileSystem::default());
     let mut promised = Promised::default();
     scenario(&open(whole.path(), counting.clone()).unwrap(), &mut promised).unwrap();
+    let start = std::fs::read_to_string(whole.path().join("metadata/log-start-offset")).unwrap();
+    assert!(start.contains("log_start_offset: 2"), "compacted: {start}");
     for cut in 0..counting.changes() {
         let dir = temporary_dir();
         let file_system = Arc::new(TestFileSystem::cut_at(cut));

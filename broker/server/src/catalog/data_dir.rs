@@ -5,7 +5,7 @@
 //! `-delete` waits for its removal; one that ends in `-stray` belongs to a topic that nobody knows, and stays.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -152,27 +152,62 @@ impl DataDir {
         Ok(Doomed::directory(self.file_system.clone(), marked, delay_ms))
     }
 
-    /// What deletions that an earlier run did not finish left behind: directories that were renamed already, and those of `deleted`
-    /// topics that were not. Directories of partitions that `is_hosted` are not looked at.
-    pub fn leftovers(
-        &self,
-        deleted: &HashSet<Uuid>,
-        is_hosted: impl Fn(&str, i32) -> bool,
-    ) -> Result<Vec<Doomed>, StorageError> {
-        let names = self.file_system.list_dir(&self.path).map_err(|error| failed("list", &self.path, error))?;
-        let mut doomed = Vec::new();
-        for name in &names {
-            if name.ends_with(DELETE_SUFFIX) && name.contains('.') {
-                doomed.push(Doomed::directory(self.file_system.clone(), self.path.join(name), 0));
-            } else if let Some((topic, partition)) = parse_dir_name(name)
-                && !is_hosted(topic, partition)
-                && self.owner(&self.path.join(name))?.is_some_and(|owner| deleted.contains(&owner))
-            {
-                doomed.push(self.mark_deleted(topic, partition, 0)?);
-            }
+    /// What deletions that an earlier run did not finish left behind: directories that were renamed already, and those of deleted
+    /// topics that were not.
+    pub fn leftovers(&self, known: &Known<'_>) -> Result<Vec<Doomed>, StorageError> {
+        let renamed = self.names()?.into_iter().filter(|name| name.ends_with(DELETE_SUFFIX) && name.contains('.'));
+        let mut doomed: Vec<Doomed> =
+            renamed.map(|name| Doomed::directory(self.file_system.clone(), self.path.join(name), 0)).collect();
+        for left in self.left_behind(known)? {
+            doomed.push(self.mark_deleted(&left.topic, left.partition, 0)?);
         }
         Ok(doomed)
     }
+
+    /// Directories of deleted topics that still bear their first names. Those of partitions that are hosted are not looked at.
+    pub fn left_behind(&self, known: &Known<'_>) -> Result<Vec<LeftBehind>, StorageError> {
+        let mut found = Vec::new();
+        for name in self.names()? {
+            if let Some((topic, partition)) = parse_dir_name(&name)
+                && !known.hosts(topic, partition)
+                && let Some(id) = self.owner(&self.path.join(&name))?.filter(|owner| known.deleted.contains(owner))
+            {
+                found.push(LeftBehind { topic: topic.to_owned(), partition, id });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Brings the names of all partitions' directories to stable storage.
+    pub fn sync_names(&self) -> Result<(), StorageError> {
+        self.file_system.sync_dir(&self.path).map_err(|error| failed("sync", &self.path, error))
+    }
+
+    fn names(&self) -> Result<Vec<String>, StorageError> {
+        self.file_system.list_dir(&self.path).map_err(|error| failed("list", &self.path, error))
+    }
+}
+
+/// What the metadata log knows of the directories here.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Partitions of each topic that exists.
+    pub hosted: HashMap<&'a str, i32>,
+    pub deleted: &'a HashSet<Uuid>,
+}
+
+impl Known<'_> {
+    fn hosts(&self, topic: &str, partition: i32) -> bool {
+        self.hosted.get(topic).is_some_and(|partitions| partition < *partitions)
+    }
+}
+
+/// A directory whose topic is gone.
+#[derive(Debug)]
+pub struct LeftBehind {
+    topic: String,
+    partition: i32,
+    pub id: Uuid,
 }
 
 fn dir_name(topic: &str, partition: i32) -> String {

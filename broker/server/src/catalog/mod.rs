@@ -1,20 +1,24 @@
 //! Topics, their partitions and settings, and producer ids: what exists on this node.
 //!
 //! Readers look into an image in memory; every change is first written to the metadata log, under one lock, and is visible
-//! to all before the request that asked for it is answered. Lock order: `writer`, then `image`, then a partition's log.
+//! to all before the request that asked for it is answered. Lock order: `metadata_upkeep`, `writer`, then `image`, then a partition's log.
 //! Opening, changing and closing touch the disk: callers on the async side go through a blocking task.
 
 mod broker_settings;
 mod changes;
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
 mod data_dir;
 mod deletions;
 pub mod kafka_uuid;
+mod metadata_upkeep;
 pub mod names;
 mod opening;
 mod producer_ids;
 mod records;
+mod replayed;
 
 pub use changes::{Increase, NewTopic};
 pub use data_dir::{DataDirError, DataDirLock};
@@ -34,7 +38,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
-use tifo_storage::{CheckpointWork, StorageError, file_system::FileSystem};
+use tifo_storage::file_system::FileSystem;
 use uuid::Uuid;
 
 /// One topic as it is now; a change makes a new one.
@@ -94,6 +98,8 @@ struct Writer {
 pub struct Catalog {
     image: RwLock<Image>,
     writer: Mutex<Writer>,
+    /// Held by whoever checkpoints or compacts the metadata log; taken before `writer`.
+    metadata_upkeep: Mutex<()>,
     data: DataDir,
     deletions: Deletions,
     file_system: Arc<dyn FileSystem>,
@@ -140,30 +146,6 @@ impl Catalog {
         let Writer { log, producer_ids } = &mut *writer;
         let log = log.as_mut().ok_or_else(stopping)?;
         producer_ids.next(|next| log.append(&MetadataRecord::ProducerIds { next }, self.clock.now_ms()))
-    }
-
-    /// True once after the metadata log has grown, unless somebody changes it right now.
-    pub fn claim_metadata_checkpoint(&self) -> bool {
-        self.writer.try_lock().is_some_and(|mut writer| writer.log.as_mut().is_some_and(MetadataLog::take_dirty))
-    }
-
-    /// Brings the metadata log to stable storage; changes go on meanwhile.
-    pub fn checkpoint_metadata(&self) {
-        let done = self.begin_metadata_checkpoint().map(|work| work.map(CheckpointWork::run));
-        let finished = done.and_then(|done| match (done, &mut self.writer.lock().log) {
-            (Some(done), Some(log)) => log.finish_checkpoint(done),
-            _ => Ok(()),
-        });
-        if let Err(error) = finished {
-            tracing::error!(%error, "the metadata log could not be brought to stable storage");
-        }
-    }
-
-    fn begin_metadata_checkpoint(&self) -> Result<Option<CheckpointWork>, StorageError> {
-        match &mut self.writer.lock().log {
-            Some(log) => log.begin_checkpoint(),
-            None => Ok(None),
-        }
     }
 
     /// Files that wait for their removal.

@@ -6,6 +6,7 @@ use super::{
     kafka_uuid,
     producer_ids::ProducerIds,
     records::{MetadataError, MetadataLog, MetadataRecord},
+    replayed::{Described, Replayed},
 };
 use crate::{
     clock::Clock,
@@ -15,7 +16,7 @@ use crate::{
 };
 use parking_lot::{Mutex, RwLock};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc,
@@ -23,7 +24,7 @@ use std::{
     },
     time::Instant,
 };
-use tifo_storage::{Doomed, Log, LogConfig, StorageError, close_all, file_system::FileSystem};
+use tifo_storage::{Log, LogConfig, StorageError, close_all, file_system::FileSystem};
 use uuid::Uuid;
 
 /// Most threads that open or close partitions.
@@ -42,60 +43,6 @@ pub enum OpenError {
     Record(#[from] RequestError),
 }
 
-/// What the metadata log says, before any partition is opened.
-#[derive(Debug, Default)]
-struct Replayed {
-    cluster_id: Option<String>,
-    topics: BTreeMap<Uuid, Described>,
-    /// Topics that are gone; their files may not be.
-    deleted: HashSet<Uuid>,
-    next_producer_id: i64,
-    /// Settings altered at run time, by broker; those of all under None.
-    altered: BTreeMap<Option<i32>, Settings>,
-}
-
-#[derive(Debug)]
-struct Described {
-    name: Arc<str>,
-    partitions: i32,
-    settings: Settings,
-}
-
-impl Replayed {
-    fn replay(mut self, record: MetadataRecord) -> Self {
-        match record {
-            MetadataRecord::Cluster { id } => self.cluster_id = Some(id),
-            MetadataRecord::Topic { id, name, partitions, settings } => {
-                self.topics.insert(id, Described { name: name.into(), partitions, settings });
-            }
-            MetadataRecord::Partitions { id, count } => {
-                if let Some(topic) = self.topics.get_mut(&id) {
-                    topic.partitions = count;
-                }
-            }
-            MetadataRecord::TopicSettings { id, settings } => {
-                if let Some(topic) = self.topics.get_mut(&id) {
-                    topic.settings = settings;
-                }
-            }
-            MetadataRecord::TopicDeleted { id } => {
-                self.topics.remove(&id);
-                self.deleted.insert(id);
-            }
-            MetadataRecord::BrokerSettings { broker, settings } => {
-                self.altered.insert(broker, settings);
-            }
-            MetadataRecord::ProducerIds { next } => self.next_producer_id = self.next_producer_id.max(next),
-        }
-        self
-    }
-
-    fn leftovers(&self, data: &DataDir) -> Result<Vec<Doomed>, StorageError> {
-        let hosted: HashMap<&str, i32> = self.topics.values().map(|topic| (&*topic.name, topic.partitions)).collect();
-        data.leftovers(&self.deleted, |name, index| hosted.get(name).is_some_and(|partitions| index < *partitions))
-    }
-}
-
 impl Catalog {
     /// Locks the data directory, replays what exists and opens every partition.
     pub fn open(
@@ -108,10 +55,10 @@ impl Catalog {
         let now_ms = clock.now_ms();
         let metadata_config = LogConfig { durability: config.now().durability(), ..LogConfig::default() };
         let (mut log, records) = MetadataLog::open(file_system.clone(), &data.metadata_dir(), metadata_config, now_ms)?;
-        let replayed = records.into_iter().fold(Replayed::default(), Replayed::replay);
+        let replayed = Replayed::of(records);
         take_altered(&config, &replayed.altered);
         let deletions = Deletions::default();
-        replayed.leftovers(&data)?.into_iter().for_each(|doomed| deletions.add(doomed, now_ms));
+        data.leftovers(&replayed.known())?.into_iter().for_each(|doomed| deletions.add(doomed, now_ms));
         let cluster_id = match replayed.cluster_id {
             Some(id) => id,
             None => first_start(&mut log, now_ms)?,
@@ -122,6 +69,7 @@ impl Catalog {
         Ok(Self {
             image: RwLock::new(image),
             writer: Mutex::new(writer),
+            metadata_upkeep: Mutex::default(),
             data,
             deletions,
             file_system,
@@ -133,6 +81,7 @@ impl Catalog {
 
     /// Closes every log cleanly; what is asked of the catalog afterwards fails.
     pub fn close(&self) {
+        let _upkeep_has_ended = self.metadata_upkeep.lock();
         let mut writer = self.writer.lock();
         let topics = self.topics();
         let taken = topics.iter().flat_map(|topic| &topic.partitions);
