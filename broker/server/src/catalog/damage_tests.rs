@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::config::BrokerConfig;
 use proptest::{prelude::*, sample::Index};
 use std::path::{Path, PathBuf};
 use tifo_storage::{

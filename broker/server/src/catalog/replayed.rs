@@ -74,8 +74,7 @@ impl Replayed {
         let cluster = cluster_id.map(|id| MetadataRecord::Cluster { id });
         let producer_ids = (next_producer_id > 0).then_some(MetadataRecord::ProducerIds { next: next_producer_id });
         let deleted = deleted.into_iter().map(|id| MetadataRecord::TopicDeleted { id });
-        let altered =
-            altered.into_iter().map(|(broker, settings)| MetadataRecord::BrokerSettings { broker, settings });
+        let altered = altered.into_iter().map(|(broker, settings)| MetadataRecord::BrokerSettings { broker, settings });
         let topics = topics.into_iter().map(topic);
         cluster.into_iter().chain(producer_ids).chain(altered).chain(topics).chain(deleted).collect()
     }
