@@ -5,7 +5,7 @@ use figment::{
     Error, Metadata, Profile, Provider,
     value::{Dict, Map, Value},
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 use tifo_broker::BrokerConfig;
 
 use crate::cli::ServeArgs;
@@ -198,6 +198,21 @@ impl Provider for Ephemeral {
         for setting in [KAFKA_LISTEN, HTTP_LISTEN, MQTT_LISTEN] {
             insert(&mut settings, &setting.map(str::to_owned), Value::from(any_port.to_string()));
         }
+        Ok(Profile::Default.collect(settings))
+    }
+}
+
+/// Kafka's `log.dirs` says where the data lies, if nothing else does.
+pub struct LogDirs(pub PathBuf);
+
+impl Provider for LogDirs {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("log.dirs")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let mut settings = Dict::new();
+        settings.insert("data_dir".to_owned(), Value::serialize(&self.0)?);
         Ok(Profile::Default.collect(settings))
     }
 }

@@ -19,7 +19,7 @@ use tifo_http_gateway::{HttpConfig, StreamIngest};
 use tifo_mqtt_gateway::{MqttConfig, StreamConfig};
 
 use crate::cli::{LogFormat, Role, ServeArgs};
-use layers::{Environment, Ephemeral, Flags, KafkaEnvironment, KafkaNames};
+use layers::{Environment, Ephemeral, Flags, KafkaEnvironment, KafkaNames, LogDirs};
 
 /// Read when no `--config` names another and it exists.
 const DEFAULT_FILE: &str = "tifo.toml";
@@ -104,7 +104,9 @@ pub fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
     figment = figment.merge(Flags(args));
     let mut settings: Settings = figment.extract().map_err(explain)?;
     if let Some(log_dir) = settings.kafka.log_dir().filter(|_| is_default(&figment, "data_dir")) {
-        settings.data_dir = log_dir.to_owned();
+        let log_dir = log_dir.to_owned();
+        figment = figment.merge(LogDirs(log_dir.clone()));
+        settings.data_dir = log_dir;
     }
     settings.check(&figment)?;
     Ok(Loaded { settings, figment, left_alone })

@@ -34,11 +34,15 @@ pub const API: Api = Api {
 
 async fn handle(catalog: Arc<Catalog>, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let AlterConfigsRequest { resources, validate_only, .. } = request;
-    let altered = alter_all(resources, move |resource: &AlterConfigsResource| {
-        let settings = settings(resource)?;
-        let resource = Resource::find(&catalog, resource.resource_type, &resource.resource_name)?;
-        resource.alter(&catalog, validate_only, |_| Ok(settings))
-    });
+    let altered = alter_all(
+        resources,
+        |one| (one.resource_type, &one.resource_name),
+        move |resource: &AlterConfigsResource| {
+            let settings = settings(resource)?;
+            let resource = Resource::find(&catalog, resource.resource_type, &resource.resource_name)?;
+            resource.alter(&catalog, validate_only, |_| Ok(settings))
+        },
+    );
     let responses = altered.await.into_iter().map(|(resource, outcome)| {
         AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)

@@ -9,6 +9,7 @@ use crate::{
     settings::{self, Scope, SettingType, Settings, topics},
 };
 use kafka_protocol::protocol::StrBytes;
+use std::collections::HashMap;
 
 /// Whose settings are altered.
 #[derive(Debug, Clone, Copy)]
@@ -27,16 +28,29 @@ pub struct Outcome {
 /// Alters each resource, on a thread that may wait for the disk.
 pub async fn alter_all<R: Send + 'static>(
     resources: Vec<R>,
+    name: fn(&R) -> (i8, &StrBytes),
     alter: impl Fn(&R) -> Result<(), RequestError> + Send + 'static,
 ) -> Vec<(R, Outcome)> {
     let work = move || {
+        let mut times: HashMap<(i8, StrBytes), usize> = HashMap::new();
+        for (kind, name) in resources.iter().map(name) {
+            *times.entry((kind, name.clone())).or_default() += 1;
+        }
+        let is_once = |resource: &R| {
+            let (kind, name) = name(resource);
+            times.get(&(kind, name.clone())) == Some(&1)
+        };
         let answered = resources.into_iter().map(|resource| {
-            let outcome = outcome(alter(&resource));
-            (resource, outcome)
+            let altered = if is_once(&resource) { alter(&resource) } else { Err(twice()) };
+            (resource, outcome(altered))
         });
         answered.collect()
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_default()
+}
+
+fn twice() -> RequestError {
+    RequestError::InvalidRequest("Each resource must appear at most once.".into())
 }
 
 fn outcome(altered: Result<(), RequestError>) -> Outcome {
@@ -102,6 +116,14 @@ impl<'a> Resource<'a> {
                     ))),
                 }
             }
+        }
+    }
+
+    /// Some may be altered, but never taken away.
+    pub fn check_removal(self, name: &str) -> Result<(), RequestError> {
+        match self {
+            Self::Topic(_) => Ok(()),
+            Self::Broker(scope) => settings::check_removal(scope, name),
         }
     }
 

@@ -41,6 +41,13 @@ pub const BROKER: i8 = 4;
 /// Type of a setting that no table knows.
 const UNKNOWN_TYPE: i8 = 0;
 
+/// Throttles of replication, which Kafka does not tell of unless they are set.
+const TOLD_WHEN_SET: &[&str] = &[
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
 /// One setting, described.
 struct Described {
     name: String,
@@ -125,7 +132,9 @@ fn topic_entries(own: &Settings, broker: &Layers) -> Vec<Described> {
 fn broker_entries(layers: &Layers) -> Vec<Described> {
     let dynamic = layers.broker.keys().chain(layers.cluster.keys()).map(String::as_str);
     let unknown = dynamic.filter(|name| settings::find(name).is_none());
-    let names: BTreeSet<&str> = settings::broker_settings().map(|setting| setting.name).chain(unknown).collect();
+    let known = settings::broker_settings().map(|setting| setting.name);
+    let told = known.filter(|name| !TOLD_WHEN_SET.contains(name) || layers.set(name).is_some());
+    let names: BTreeSet<&str> = told.chain(unknown).collect();
     let entries = names.into_iter().map(|name| {
         let setting = settings::find(name).copied();
         let is_read_only = setting.is_none_or(|setting| setting.update == Update::ReadOnly);

@@ -41,7 +41,11 @@ const SUBTRACT: i8 = 3;
 
 async fn handle(catalog: Arc<Catalog>, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
     let IncrementalAlterConfigsRequest { resources, validate_only, .. } = request;
-    let altered = alter_all(resources, move |resource| alter(&catalog, resource, validate_only));
+    let altered = alter_all(
+        resources,
+        |one| (one.resource_type, &one.resource_name),
+        move |resource| alter(&catalog, resource, validate_only),
+    );
     let responses = altered.await.into_iter().map(|(resource, outcome)| {
         AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
@@ -83,6 +87,7 @@ fn apply(target: Resource<'_>, settings: &mut Settings, config: &AlterableConfig
             Ok(())
         }
         DELETE => {
+            target.check_removal(&name)?;
             settings.remove(&name);
             Ok(())
         }

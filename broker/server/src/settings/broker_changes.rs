@@ -80,16 +80,20 @@ fn check_values(before: &Layers, after: &Layers) -> Result<(), RequestError> {
 }
 
 fn check_min_insync_replicas(before: &Layers, scope: Scope, wanted: &Settings) -> Result<(), RequestError> {
-    let refused = |complaint: &str| Err(RequestError::InvalidConfig(complaint.to_owned()));
-    match scope {
-        Scope::Cluster if !wanted.contains_key(MIN_INSYNC_REPLICAS) => {
-            refused("Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
-        }
-        Scope::Broker if wanted.get(MIN_INSYNC_REPLICAS) != before.broker.get(MIN_INSYNC_REPLICAS) => {
-            refused("Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
-        }
-        _ => Ok(()),
-    }
+    let is_same = wanted.get(MIN_INSYNC_REPLICAS) == before.dynamic(scope).get(MIN_INSYNC_REPLICAS);
+    let is_kept = scope == Scope::Cluster && wanted.contains_key(MIN_INSYNC_REPLICAS);
+    let is_untouched = scope == Scope::Broker && is_same;
+    if is_kept || is_untouched { Ok(()) } else { check_removal(scope, MIN_INSYNC_REPLICAS) }
+}
+
+/// Refuses to take `min.insync.replicas` away; on one broker it cannot be altered at all.
+pub fn check_removal(scope: Scope, name: &str) -> Result<(), RequestError> {
+    let complaint = match scope {
+        _ if name != MIN_INSYNC_REPLICAS => return Ok(()),
+        Scope::Cluster => "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
+        Scope::Broker => "Broker-level min.insync.replicas cannot be altered while ELR is enabled.",
+    };
+    Err(RequestError::InvalidConfig(complaint.to_owned()))
 }
 
 /// Whether items can be appended to the setting, and what it is without any change; None: no such setting.

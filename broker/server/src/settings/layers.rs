@@ -38,6 +38,20 @@ pub enum Scope {
     Cluster,
 }
 
+/// Settings that say the same in several units, the finest first.
+const FAMILIES: &[&[&str]] = &[
+    &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
+    &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
+    &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+    &["log.roll.ms", "log.roll.hours"],
+];
+
+fn family(name: &str) -> Option<&'static [&'static str]> {
+    // The timer has a meaning of its own.
+    let mut found = FAMILIES.iter().filter(|_| name != "log.flush.scheduler.interval.ms");
+    found.find(|family| family.contains(&name)).copied()
+}
+
 /// What was set on the broker, by where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layers {
@@ -101,8 +115,8 @@ impl Layers {
     }
 
     /// A setting and those that stand for it where it is not set, the strongest name first. As in Kafka, the list begins with the first of
-    /// that very name: a value that is inherited from another name alone has no synonyms.
-    pub fn synonyms(&self, names: &[&str]) -> Vec<Synonym> {
+    /// the name `told`: a value that is inherited from another name alone has no synonyms.
+    pub fn synonyms(&self, names: &[&str], told: &str) -> Vec<Synonym> {
         let layers = [
             (&self.broker, Source::DynamicBroker),
             (&self.cluster, Source::DynamicDefaultBroker),
@@ -115,13 +129,12 @@ impl Layers {
         });
         let default =
             names.iter().filter_map(|name| find(name)?.default.map(|value| synonym(name, value, Source::Default)));
-        let first = names.first().copied().unwrap_or_default();
-        set.chain(default).skip_while(|synonym| synonym.name != first).collect()
+        set.chain(default).skip_while(|synonym| synonym.name != told).collect()
     }
 
     /// A broker's setting, described.
     pub fn effective(&self, name: &str) -> Effective {
-        let synonyms = self.synonyms(&[name]);
+        let synonyms = self.synonyms(family(name).unwrap_or(&[name]), name);
         let (value, source) = match synonyms.first() {
             Some(first) => (Some(first.value.clone()), first.source),
             None => (None, Source::Default),
@@ -150,6 +163,6 @@ mod tests {
     #[test]
     fn hours_stand_for_milliseconds_without_being_their_synonym() {
         let names = ["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
-        assert_eq!(Layers::default().synonyms(&names), []);
+        assert_eq!(Layers::default().synonyms(&names, "log.retention.ms"), []);
     }
 }

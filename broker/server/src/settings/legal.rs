@@ -14,6 +14,8 @@ pub enum Legal {
     /// Exactly one of them.
     OneOf(&'static [&'static str]),
     OneOfAnyCase(&'static [&'static str]),
+    /// `*`, or a list of partition:broker.
+    ThrottledReplicas,
     /// A list of them.
     Among(&'static [&'static str]),
 }
@@ -75,6 +77,13 @@ impl Legal {
             Self::GzipLevel => {
                 let is_legal = number == -1.0 || (1.0..=9.0).contains(&number);
                 (!is_legal).then(|| "Value must be between 1 and 9 or equal to -1".to_owned())
+            }
+            Self::ThrottledReplicas => {
+                let is_number = |text: &str| text.parse::<u32>().is_ok();
+                let is_pair =
+                    |item: &str| item.split_once(':').is_some_and(|(one, other)| is_number(one) && is_number(other));
+                let is_legal = value.trim() == "*" || list(value).all(is_pair);
+                (!is_legal).then(|| "Must be * or a list of [partitionId]:[brokerId]".to_owned())
             }
             Self::OneOf(words) => (!words.contains(&value)).then(|| one_of(words)),
             Self::OneOfAnyCase(words) => {

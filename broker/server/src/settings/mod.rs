@@ -15,7 +15,7 @@ mod names;
 mod rows;
 pub mod topics;
 
-pub use broker_changes::{check_broker_change, list_default};
+pub use broker_changes::{check_broker_change, check_removal, list_default};
 pub use check::ConfigError;
 pub use in_force::{InForce, Live};
 pub use layers::{Effective, Layers, Scope, Source, Synonym};

@@ -40,7 +40,7 @@ impl TopicSetting {
     /// What is in force on a topic with `own` settings under a broker.
     pub fn effective(&self, own: &Settings, broker: &Layers) -> Effective {
         let name = self.setting.name;
-        let mut synonyms = broker.synonyms(self.inherits);
+        let mut synonyms = broker.synonyms(self.inherits, self.inherits.first().copied().unwrap_or_default());
         if let Some(value) = own.get(name) {
             let synonym = Synonym { name: name.to_owned(), value: value.clone(), source: Source::DynamicTopic };
             synonyms.insert(0, synonym);

@@ -13,7 +13,7 @@ pub const SETTINGS: &[Setting] = &[
     works("advertised.listeners", List, NONE, Any, PerBroker, "What clients are told to dial, by listener; unset: the address that each of them dialled."),
     works("connections.max.idle.ms", Long, Some("600000"), Any, ReadOnly, "Idle time after which a connection is closed."),
     works("fetch.max.bytes", Int, Some("57671680"), AtLeast(1_024), ReadOnly, "Most bytes of one fetch response."),
-    idle("listener.security.protocol.map", String, Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, PerBroker, NETWORK),
+    works("listener.security.protocol.map", String, Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, PerBroker, "What each listener speaks, by its name; only PLAINTEXT is there."),
     works("listeners", List, Some("PLAINTEXT://:9092"), Any, ReadOnly, "Addresses to listen on, NAME://host:port; port 0 takes any free one."),
     idle("max.connection.creation.rate", Int, MAX_INT, AtLeast(0), ClusterWide, NETWORK),
     works("max.connections", Int, MAX_INT, AtLeast(0), ClusterWide, "Most connections at a time; further ones wait until there is room."),

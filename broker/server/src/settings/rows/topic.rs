@@ -3,7 +3,7 @@
 use super::{CODECS, NONE};
 use crate::settings::{
     Legal,
-    Legal::{Among, Any, AtLeast, Between, GzipLevel, OneOf},
+    Legal::{Among, Any, AtLeast, Between, GzipLevel, OneOf, ThrottledReplicas},
     Setting, SettingType,
     SettingType::{Boolean, Double, Int, List, Long, String},
     Update,
@@ -22,9 +22,9 @@ pub const TOPIC_SETTINGS: &[TopicSetting] = &[
     works("file.delete.delay.ms", Long, NONE, AtLeast(0), &["log.segment.delete.delay.ms"], "How long a removed segment's file stays on disk."),
     works("flush.messages", Long, NONE, AtLeast(1), &["log.flush.interval.messages"], "Records after which the log is forced to disk."),
     works("flush.ms", Long, NONE, AtLeast(0), &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"], "Time after which the log is forced to disk."),
-    idle("follower.replication.throttled.replicas", List, Some(""), Any, &[], "Has no meaning on one node."),
+    idle("follower.replication.throttled.replicas", List, Some(""), ThrottledReplicas, &[], "Has no meaning on one node."),
     works("index.interval.bytes", Int, NONE, AtLeast(0), &["log.index.interval.bytes"], "Bytes of log between two entries of its indexes."),
-    idle("leader.replication.throttled.replicas", List, Some(""), Any, &[], "Has no meaning on one node."),
+    idle("leader.replication.throttled.replicas", List, Some(""), ThrottledReplicas, &[], "Has no meaning on one node."),
     idle("local.retention.bytes", Long, NONE, AtLeast(-2), &["log.local.retention.bytes"], "Has no meaning without tiered storage."),
     idle("local.retention.ms", Long, NONE, AtLeast(-2), &["log.local.retention.ms"], "Has no meaning without tiered storage."),
     works("max.compaction.lag.ms", Long, NONE, AtLeast(1), &["log.cleaner.max.compaction.lag.ms"], "Longest time that a record stays uncompacted."),
