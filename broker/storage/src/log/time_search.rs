@@ -13,31 +13,40 @@ impl Log {
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampAndOffset>, StorageError> {
         for segment in self.segments_from(self.log_start_offset) {
             let reaches = segment.max_timestamp()?.is_some_and(|max| max.timestamp_ms >= timestamp_ms);
-            if reaches && let Some(found) = self.search_segment(segment, timestamp_ms)? {
+            if reaches && let Some(found) = self.search_segment(segment, timestamp_ms, self.log_start_offset)? {
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// The first record that bears the highest timestamp (ListOffsets -3).
+    /// The first record that bears the highest timestamp (ListOffsets -3). As in Kafka it may lie below the log start, as long as its
+    /// segment is there.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampAndOffset>, StorageError> {
-        let mut highest = None;
+        let mut highest: Option<(i64, &Segment)> = None;
         for segment in self.segments_from(self.log_start_offset) {
-            highest = highest.max(segment.max_timestamp()?.map(|max| max.timestamp_ms));
+            let found = segment.max_timestamp()?.map(|max| max.timestamp_ms);
+            if let Some(found) = found.filter(|found| highest.is_none_or(|(known, _)| *found > known)) {
+                highest = Some((found, segment));
+            }
         }
         match highest {
-            Some(timestamp_ms) => self.offset_for_timestamp(timestamp_ms),
+            Some((timestamp_ms, segment)) => self.search_segment(segment, timestamp_ms, segment.base_offset()),
             None => Ok(None),
         }
     }
 
-    fn search_segment(&self, segment: &Segment, timestamp_ms: i64) -> Result<Option<TimestampAndOffset>, StorageError> {
+    /// Among the records from offset `from` on.
+    fn search_segment(
+        &self,
+        segment: &Segment,
+        timestamp_ms: i64,
+        from: i64,
+    ) -> Result<Option<TimestampAndOffset>, StorageError> {
         for step in segment.walk_from_timestamp(timestamp_ms)? {
             let batch = step?;
-            let candidate =
-                batch.header.max_timestamp >= timestamp_ms && batch.header.last_offset() >= self.log_start_offset;
-            if candidate && let Some(found) = self.search_batch(segment, &batch, timestamp_ms)? {
+            let candidate = batch.header.max_timestamp >= timestamp_ms && batch.header.last_offset() >= from;
+            if candidate && let Some(found) = self.search_batch(segment, &batch, timestamp_ms, from)? {
                 return Ok(Some(found));
             }
         }
@@ -49,11 +58,12 @@ impl Log {
         segment: &Segment,
         batch: &Located,
         timestamp_ms: i64,
+        from: i64,
     ) -> Result<Option<TimestampAndOffset>, StorageError> {
         let header = &batch.header;
         let is_whole = i64::from(header.record_count) == i64::from(header.last_offset_delta) + 1;
         if header.is_log_append_time() && is_whole {
-            let offset = header.base_offset.max(self.log_start_offset);
+            let offset = header.base_offset.max(from);
             return Ok(Some(found(header, header.max_timestamp, offset)));
         }
         let file = segment.file()?;
@@ -66,7 +76,7 @@ impl Log {
         let records = whole.open(self.config.max_decompressed_message_bytes).map_err(|error| corrupt(error.0))?;
         for record in records.iter() {
             let record = record.map_err(|error| corrupt(error.0))?;
-            if record.timestamp_ms >= timestamp_ms && record.offset >= self.log_start_offset {
+            if record.timestamp_ms >= timestamp_ms && record.offset >= from {
                 return Ok(Some(found(header, record.timestamp_ms, record.offset)));
             }
         }
