@@ -150,6 +150,11 @@ impl Broker {
         self.client.clone()
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn services(&self) -> Arc<Services> {
+        self.services.clone()
+    }
+
     /// One round of the maintenance, here and now: for tests, which set the clock instead of waiting.
     pub fn maintain(&self) {
         self.maintenance.tick();

@@ -14,6 +14,8 @@ mod config;
 mod coordination;
 pub mod durability;
 mod errors;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod groups;
 mod local_client;
 mod maintenance;

@@ -5,8 +5,27 @@
 //! remains and that each array's elements could fit, before anything is allocated. It must never allocate itself, never
 //! trust a length, and never accept what the codec reads differently (a property test holds the two together).
 
-/// Most array elements and tagged fields in one request: bounds the memory that a decoded request takes.
+/// Most array elements and tagged fields in one request.
 pub const MAX_ELEMENTS: usize = 1 << 20;
+
+/// A request may decode to so many times its own bytes, or to `DECODED_ALLOWANCE` if that is more: an array of empty strings
+/// takes two bytes an element on the wire and tens of them in memory.
+pub const MAX_DECODED_FACTOR: usize = 4;
+/// What the longest lists of honest clients stay below: about 90,000 topics in one request.
+pub const DECODED_ALLOWANCE: usize = 8 << 20;
+
+/// What the codec's types take in memory: a text or bytes, a list, the map of unknown tags, a node of that map.
+const TEXT_MEMORY: usize = 32;
+const LIST_MEMORY: usize = 24;
+const TAGS_MEMORY: usize = 24;
+const TAG_NODE_MEMORY: usize = 448;
+/// Padding between the fields of a struct, at most.
+const PADDING: usize = 16;
+
+/// Most memory, in bytes, that a request of so many bytes may decode to.
+pub fn decoded_limit(body: usize) -> usize {
+    body.saturating_mul(MAX_DECODED_FACTOR).max(DECODED_ALLOWANCE)
+}
 
 /// The first flexible version of a request that has none.
 pub const NEVER: i16 = i16::MAX;
@@ -97,6 +116,8 @@ pub enum BoundsError {
     ArrayTooLong { count: usize, left: usize },
     #[error("more than {MAX_ELEMENTS} elements")]
     TooManyElements,
+    #[error("would take more than {limit} bytes of memory: send shorter lists")]
+    TooLarge { limit: usize },
     #[error("negative length {0}")]
     NegativeLength(i64),
     #[error("null where a value is required")]
@@ -111,7 +132,7 @@ pub enum BoundsError {
 
 /// Walks a request body; returns how many bytes lie behind it.
 pub fn walk(layout: &Layout, version: i16, body: &[u8]) -> Result<usize, BoundsError> {
-    let mut walker = Walker { rest: body, version, compact: layout.is_flexible(version), elements: 0 };
+    let mut walker = Walker::new(body, version, layout.is_flexible(version));
     walker.fields(layout.fields)?;
     Ok(walker.rest.len())
 }
@@ -119,7 +140,7 @@ pub fn walk(layout: &Layout, version: i16, body: &[u8]) -> Result<usize, BoundsE
 /// Walks what follows key, version and correlation id in a request header; returns how many bytes lie behind it.
 /// The client id keeps its two-byte length even in flexible headers.
 pub fn walk_header(flexible: bool, rest: &[u8]) -> Result<usize, BoundsError> {
-    let mut walker = Walker { rest, version: 0, compact: false, elements: 0 };
+    let mut walker = Walker::new(rest, 0, false);
     walker.value(&Kind::NullableString)?;
     if flexible {
         walker.compact = true;
@@ -133,9 +154,16 @@ struct Walker<'a> {
     version: i16,
     compact: bool,
     elements: usize,
+    /// What the codec would have allocated so far, and may at most.
+    decoded: usize,
+    decoded_limit: usize,
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
+    fn new(rest: &'a [u8], version: i16, compact: bool) -> Self {
+        Self { rest, version, compact, elements: 0, decoded: 0, decoded_limit: decoded_limit(rest.len()) }
+    }
+
     fn fields(&mut self, fields: &'static [Field]) -> Result<(), BoundsError> {
         let version = self.version;
         for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
@@ -174,6 +202,7 @@ impl Walker<'_> {
             return Err(BoundsError::ArrayTooLong { count, left: self.rest.len() });
         }
         self.count(count)?;
+        self.hold(count.saturating_mul(memory(element)))?;
         for _ in 0..count {
             self.value(element)?;
         }
@@ -187,6 +216,7 @@ impl Walker<'_> {
             return Err(BoundsError::ArrayTooLong { count, left: self.rest.len() });
         }
         self.count(count)?;
+        self.hold(count.saturating_mul(TAG_NODE_MEMORY))?;
         for _ in 0..count {
             let tag = self.varint()?;
             let size = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
@@ -222,6 +252,15 @@ impl Walker<'_> {
     fn count(&mut self, more: usize) -> Result<(), BoundsError> {
         self.elements = self.elements.saturating_add(more);
         if self.elements > MAX_ELEMENTS { Err(BoundsError::TooManyElements) } else { Ok(()) }
+    }
+
+    fn hold(&mut self, more: usize) -> Result<(), BoundsError> {
+        self.decoded = self.decoded.saturating_add(more);
+        if self.decoded > self.decoded_limit {
+            Err(BoundsError::TooLarge { limit: self.decoded_limit })
+        } else {
+            Ok(())
+        }
     }
 
     fn length32(&mut self) -> Result<Option<usize>, BoundsError> {
@@ -266,6 +305,19 @@ impl Walker<'_> {
         };
         self.rest = rest;
         Ok(())
+    }
+}
+
+/// What a decoded value takes where it stands, in bytes, at most: fields of other versions are there too.
+fn memory(kind: &Kind) -> usize {
+    match kind {
+        Kind::Fixed(size) => *size,
+        Kind::String | Kind::NullableString | Kind::Bytes | Kind::NullableBytes => TEXT_MEMORY,
+        Kind::Array(_) | Kind::NullableArray(_) => LIST_MEMORY,
+        Kind::Struct(fields) => {
+            let inside: usize = fields.iter().map(|field| memory(&field.kind)).sum();
+            inside + TAGS_MEMORY + PADDING
+        }
     }
 }
 

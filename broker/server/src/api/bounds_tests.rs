@@ -179,6 +179,16 @@ fn known_killers_are_refused() {
     }
 }
 
+#[test]
+fn short_elements_do_not_blow_up() {
+    let metadata = crate::api::find(3).unwrap().1.request;
+    let of_empty_names = |count: u32| [&count.to_be_bytes()[..], &vec![0; count as usize * 2]].concat();
+    const TOPIC: Kind = Kind::Struct(&[field(UUID), field(Kind::String)]);
+    let most = u32::try_from(DECODED_ALLOWANCE / memory(&TOPIC)).unwrap();
+    assert_eq!(walk(&metadata, 0, &of_empty_names(most)), Ok(0));
+    assert_eq!(walk(&metadata, 0, &of_empty_names(most + 1)), Err(BoundsError::TooLarge { limit: DECODED_ALLOWANCE }));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
