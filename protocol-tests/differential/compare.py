@@ -2,35 +2,43 @@
 import re
 
 # Ids that each broker draws for itself: named by the order in which a session first shows them.
-DRAWN = {"topicId", "producerId", "memberId", "clusterId", "sessionId", "leader", "processId", "topicIds"}
+DRAWN = {"topicId", "producerId", "memberId", "clusterId", "sessionId", "leader", "replicaDirectoryId", "clientInstanceId", "subscriptionId"}
 NONE_OF_THESE = {None, "", -1, "00000000-0000-0000-0000-000000000000"}
 # Places, and moments: only whether there is one is compared.
 OWN = {"host", "port", "logDir", "logAppendTimeMs", "totalBytes", "usableBytes", "timestampMs", "startTimeMs", "lastTimestamp",
-       "transactionStartTimeMs"}
+       "lastFetchTimestamp", "lastCaughtUpTimestamp", "transactionStartTimeMs"}
 # Wording is each broker's own; whether there is a message is not.
 WORDED = {"errorMessage", "documentation"}
-# Leader is a member id in groups and a node id in metadata.
-NODE_LEADER = {"Metadata", "DescribeTopicPartitions", "DescribeQuorum"}
+# Lists that may be of all that there is: what names an item, and whether it stands there unasked.
+SHARED_RESOURCES = {2, 16, 32}  # topics, client metrics, groups; brokers are known by their number
+LISTS = {
+    "groups": ("groupId", lambda group: "groupState" in group or "protocolType" in group),
+    "configResources": ("resourceName", lambda resource: resource.get("resourceType", 16) in SHARED_RESOURCES),
+    "topics": ("name", lambda topic: any("eligibleLeaderReplicas" in partition for partition in topic.get("partitions") or [])),
+    "replicaElectionResults": ("topic", lambda result: not result["partitionResult"]),
+}
 
 
 def normalise(steps, own_name):
     """The session's answers with drawn ids named, own places hidden, lists of structures in one order; `own_name` stands in many."""
     drawn = {}
-    return [(step.label, _value(_own_groups(step.answer, own_name), "", step.label, drawn, own_name)) for step in steps]
+    return [(step.label, _value(_own_alone(step.answer, own_name), "", drawn, own_name)) for step in steps]
 
 
-def _own_groups(answer, own_name):
-    """Of a list of all groups the session's own: when those of others go is a matter of timers."""
-    if isinstance(answer, dict) and any("groupState" in group or "protocolType" in group for group in answer.get("groups") or []):
-        return {**answer, "groups": [group for group in answer["groups"] if own_name in group.get("groupId", "")]}
-    return answer
+def _own_alone(answer, own_name):
+    """Of a list of all that there is the session's own: others share the brokers, and when their things go is a matter of timers."""
+    if not isinstance(answer, dict):
+        return answer
+    kept = {key: [item for item in answer[key] if not is_listed(item) or own_name in item.get(name, "")]
+            for key, (name, is_listed) in LISTS.items() if answer.get(key)}
+    return {**answer, **kept}
 
 
-def _value(value, name, label, drawn, own_name):
+def _value(value, name, drawn, own_name):
     if isinstance(value, dict):
-        return {key: _value(item, key, label, drawn, own_name) for key, item in value.items()}
+        return {key: _value(item, key, drawn, own_name) for key, item in value.items()}
     if isinstance(value, list):
-        items = [_value(item, name, label, drawn, own_name) for item in value]
+        items = [_value(item, name, drawn, own_name) for item in value]
         return sorted(items, key=repr) if items and isinstance(items[0], dict) else items
     if isinstance(value, bytes):
         return value.hex()
@@ -40,8 +48,7 @@ def _value(value, name, label, drawn, own_name):
         return value if value in (-1, None) else "own"
     if name == "sessionId" and value == 0:
         return 0
-    node = name == "leader" and any(f" {api} " in f" {label} " for api in NODE_LEADER)
-    if name in DRAWN and value not in NONE_OF_THESE and not node:
+    if name in DRAWN and value not in NONE_OF_THESE:
         return f"{name} {drawn.setdefault((name, value), sum(1 for kind, _ in drawn if kind == name) + 1)}"
     return value.replace(own_name, "$topic") if isinstance(value, str) else value
 
@@ -84,7 +91,7 @@ class Explained:
     def __init__(self, rows):
         self.rows, self.used = rows, set()
 
-    def explains(self, api, version, session, difference):
+    def explains(self, api, session, difference):
         label, path, ours, theirs = difference
         for index, row in enumerate(self.rows):
             if row["api"] not in (api, label.split(" ")[1], "*"):

@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 from differential.compare import Explained, differences, normalise
+from differential.conftest import TALLY
 from differential.play import MALFORMED, Player, read_script
 from differential.schema import load
-from suite.targets import Tifo
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted((HERE / "scripts").glob("*.yaml"))
 COMPATIBILITY = HERE.parent.parent / "docs" / "compatibility.md"
-# Where each broker is.
-OWN_PLACES = {"listeners", "advertised.listeners", "log.dirs"}
 SHOWN = 60
 LEAST_CASES = 1500
 LEAST_BAD = 2
@@ -47,7 +45,7 @@ class Run:
         return self._judge(name, version, what, alike)
 
     def _judge(self, api, version, session, found):
-        unexplained = [one for one in found if not self.explained.explains(api, version, session, one)]
+        unexplained = [one for one in found if not self.explained.explains(api, session, one)]
         if unexplained:
             self.different += 1
         elif found:
@@ -65,21 +63,6 @@ def ending(answer):
     return "answered" if isinstance(answer, dict) else answer
 
 
-def container_environment(settings):
-    """As the official image reads it: `_` for a dot, `__` for `_`, `___` for `-`."""
-    def variable(name):
-        return "KAFKA_" + name.replace("_", "__").replace("-", "___").replace(".", "_").upper()
-    return {variable(name): value for name, value in settings.items() if name not in OWN_PLACES}
-
-
-@pytest.fixture(scope="session")
-def twin(binary, kafka, places):
-    """A Tifo that is set up as the oracle is, by the variables of Kafka's container."""
-    running = Tifo(binary, log_path=places.logs / "differential-tifo.log", env=container_environment(kafka.settings()))
-    yield running
-    running.stop()
-
-
 @pytest.fixture(scope="session")
 def run(request, twin, kafka, places):
     apis = load(request.config.getoption("--oracle-dir"))
@@ -91,6 +74,7 @@ def run(request, twin, kafka, places):
         for player in (run.tifo, run.kafka):
             player.play(session, run.common[session.under][-1])
     yield run
+    request.config.stash[TALLY] = f"same {run.same}, different {run.different}, explained {run.known}"
 
 
 @pytest.mark.timeout(600)
@@ -111,7 +95,6 @@ def test_answers_as_kafka_does(script, run):
 
 
 def test_every_advertised_version_was_tried(run):
-    print(f"same {run.same}, different {run.different}, explained {run.known}")
     untried = [(name, version) for name, versions in run.common.items() for version in versions
                if run.cases[name, version][0] < 1 or run.cases[name, version][1] < LEAST_BAD]
     assert not untried

@@ -14,8 +14,14 @@ TOOLS = {"topics": f"{T}.TopicCommand", "consumer-groups": f"{T}.consumer.group.
          "get-offsets": f"{T}.GetOffsetShell", "dump-log": f"{T}.DumpLogSegments",
          "console-producer": f"{T}.ConsoleProducer", "console-consumer": f"{T}.consumer.ConsoleConsumer",
          "configs": "kafka.admin.ConfigCommand", "delete-records": f"{T}.DeleteRecordsCommand",
-         "producer-perf": f"{T}.ProducerPerformance", "transactions": f"{T}.TransactionsCommand",
-         "api-versions": f"{T}.BrokerApiVersionsCommand", "kafka-clients": "KafkaClients"}
+         "api-versions": f"{T}.BrokerApiVersionsCommand", "groups": f"{T}.GroupsCommand",
+         "log-dirs": f"{T}.LogDirsCommand", "leader-election": f"{T}.LeaderElectionCommand",
+         "reassign-partitions": f"{T}.reassign.ReassignPartitionsCommand", "cluster": f"{T}.ClusterTool",
+         "features": f"{T}.FeatureCommand", "client-metrics": f"{T}.ClientMetricsCommand",
+         "metadata-quorum": f"{T}.MetadataQuorumCommand", "producer-perf": f"{T}.ProducerPerformance",
+         "consumer-perf": f"{T}.ConsumerPerformance", "e2e-latency": f"{T}.EndToEndLatency",
+         "verifiable-producer": f"{T}.VerifiableProducer", "verifiable-consumer": f"{T}.VerifiableConsumer",
+         "transactions": f"{T}.TransactionsCommand", "kafka-clients": "KafkaClients"}
 HEAP = "-Xmx512M"
 LIVE = "live"
 
@@ -74,6 +80,13 @@ class ToolServer:
             file.flush()
             return self.start(tool, args, file.name).finish()
 
+    def outcome(self, tool, *args, stdin=""):
+        """Runs a tool to its end; its standard output, line by line, and its exit status."""
+        with tempfile.NamedTemporaryFile("w", suffix=".stdin", encoding="utf-8") as file:
+            file.write(stdin)
+            file.flush()
+            return self.start(tool, args, file.name).outcome()
+
     def end(self):
         self._child.end()
 
@@ -83,12 +96,21 @@ class Tool:
 
     def __init__(self, server, number, what):
         self._server, self.id, self._what = server, number, what
-        self.events, self.errors = queue.Queue(), []
+        self.events, self.errors, self.status = queue.Queue(), [], None
 
     def lines(self, timeout=process.DEADLINE_S):
         """Its output until it ends, which must be a success."""
+        yield from self._output(timeout)
+        if self.status != 0:
+            raise process.ProcessFailed(self.report(f"exit {self.status}"))
+
+    def outcome(self):
+        """Its output and its exit status, whatever they are."""
+        return list(self._output(process.DEADLINE_S)), self.status
+
+    def _output(self, timeout):
         deadline = process.Deadline(timeout)
-        while True:
+        while self.status is None:
             try:
                 event = self.events.get(timeout=deadline.left())
             except queue.Empty:
@@ -97,10 +119,8 @@ class Tool:
                 yield event["out"]
             elif "err" in event:
                 self.errors.append(event["err"])
-            elif event["exit"] != 0:
-                raise process.ProcessFailed(self.report(f"exit {event['exit']}"))
             else:
-                return
+                self.status = event["exit"]
 
     def finish(self):
         return list(self.lines())

@@ -18,6 +18,14 @@ pub struct OpenFile {
     pub file: Arc<File>,
 }
 
+/// Size of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total_bytes: u64,
+    /// What this process may still write.
+    pub usable_bytes: u64,
+}
+
 /// Where files live. The real one, and (in tests) one that fails or keeps a live and a durable image.
 pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
@@ -37,6 +45,10 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Everything on the disk that holds `dir`, names and bytes; not every system can say whether that worked.
     fn sync_everything(&self, _dir: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// How large the volume that holds `dir` is; not every system can say.
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
         Err(io::ErrorKind::Unsupported.into())
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -96,6 +108,12 @@ impl FileSystem for RealFileSystem {
     #[cfg(target_os = "linux")]
     fn sync_everything(&self, dir: &Path) -> io::Result<()> {
         Ok(rustix::fs::syncfs(File::open(dir)?)?)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let volume = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+        Ok(Space { total_bytes: bytes(volume.f_blocks), usable_bytes: bytes(volume.f_bavail) })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

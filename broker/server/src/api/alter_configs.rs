@@ -1,7 +1,7 @@
-//! AlterConfigs, key 33, versions 0-2, for topics and brokers: the settings given replace all that were altered before.
+//! AlterConfigs, key 33, versions 0-2, for topics, brokers, client metrics and groups: the settings given replace all that were altered before.
 //!
 //! 1: throttling. 2: flexible. Superseded by IncrementalAlterConfigs (KIP-339), still called by older tools.
-//! Left out: broker loggers, client metrics and groups.
+//! Left out: levels of broker loggers.
 
 use super::{
     Api,

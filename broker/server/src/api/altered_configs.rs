@@ -2,11 +2,11 @@
 //!
 //! To add a type of resource: a variant of [`Resource`], and its arm in each of its methods.
 
-use super::describe_configs::{BROKER, TOPIC};
+use super::describe_configs::{BROKER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::{
     catalog::Catalog,
     errors::RequestError,
-    settings::{self, Scope, SettingType, Settings, topics},
+    settings::{self, Scope, SettingType, Settings, resources::ResourceKind, topics},
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::HashMap;
@@ -16,6 +16,7 @@ use std::collections::HashMap;
 pub enum Resource<'a> {
     Topic(&'a str),
     Broker(Scope),
+    Other(ResourceKind, &'a str),
 }
 
 /// What a resource is answered.
@@ -73,6 +74,10 @@ impl<'a> Resource<'a> {
                 (Ok(_), node_id) => invalid(format!("Unexpected broker id, expected {node_id}, but received {name}")),
                 (Err(_), _) => invalid(format!("Node id must be an integer, but it is: {name}")),
             },
+            CLIENT_METRICS if name.is_empty() => invalid("Subscription name can't be empty".into()),
+            CLIENT_METRICS => Ok(Self::Other(ResourceKind::ClientMetrics, name)),
+            GROUP if name.is_empty() => invalid("Default group resources are not allowed.".into()),
+            GROUP => Ok(Self::Other(ResourceKind::Group, name)),
             other => invalid(format!("Unknown resource type {other}")),
         }
     }
@@ -91,20 +96,25 @@ impl<'a> Resource<'a> {
                 other => other,
             }),
             Self::Broker(scope) => catalog.alter_broker_settings(scope, validate_only, change),
+            Self::Other(kind, name) => catalog.alter_resource(kind, name, validate_only, change),
         }
     }
 
     /// What items are appended to, or taken from, where nothing is set.
     pub fn list_default(self, name: &str, is_append: bool) -> Result<String, RequestError> {
+        let no_list = || {
+            let verb = if is_append { "APPEND" } else { "SUBTRACT" };
+            RequestError::InvalidConfig(format!("Can't {verb} to key {name} because its type is not LIST."))
+        };
         match self {
+            // Kafka takes no setting of theirs for a list here.
+            Self::Other(..) => Err(no_list()),
             Self::Topic(_) => {
                 let unknown = || RequestError::InvalidConfig(format!("Unknown topic config name: {name}"));
                 let one = topics::find(name).ok_or_else(unknown)?;
-                let verb = if is_append { "APPEND" } else { "SUBTRACT" };
-                let complaint = || format!("Can't {verb} to key {name} because its type is not LIST.");
                 match one.setting.kind {
                     SettingType::List => Ok(one.default()),
-                    _ => Err(RequestError::InvalidConfig(complaint())),
+                    _ => Err(no_list()),
                 }
             }
             Self::Broker(_) => {
@@ -122,14 +132,14 @@ impl<'a> Resource<'a> {
     /// Some may be altered, but never taken away.
     pub fn check_removal(self, name: &str) -> Result<(), RequestError> {
         match self {
-            Self::Topic(_) => Ok(()),
+            Self::Topic(_) | Self::Other(..) => Ok(()),
             Self::Broker(scope) => settings::check_removal(scope, name),
         }
     }
 
     pub fn unknown_operation(self, operation: i8) -> RequestError {
         match self {
-            Self::Topic(_) => RequestError::UnknownOperation(operation),
+            Self::Topic(_) | Self::Other(..) => RequestError::UnknownOperation(operation),
             Self::Broker(_) => RequestError::InvalidRequest(format!("Unknown operations type {operation}")),
         }
     }

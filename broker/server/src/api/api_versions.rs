@@ -5,7 +5,12 @@
 //! and our range of this API, so that the client can ask again (KIP-35). The response header is never flexible.
 //! Left out: ZooKeeper migration (never ready), and the features of APIs that this broker does not serve.
 
-use super::{Answer, Api, Context, TABLE, bounds::*, versions};
+use super::{
+    Answer, Api, Context, TABLE,
+    bounds::*,
+    features::{FEATURES, Feature},
+    versions,
+};
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -26,18 +31,6 @@ pub const API: Api = Api {
     handle: |_, call| call.answer(|request, context| std::future::ready(handle(&request, &context))),
 };
 
-/// A feature of the cluster: name, supported versions, version in force. Those of a fresh Kafka 4.3 that hold here too.
-const FEATURES: &[(&str, i16, i16, i16)] = &[
-    ("metadata.version", METADATA_VERSION_MIN, METADATA_VERSION, METADATA_VERSION),
-    ("transaction.version", 0, TRANSACTION_VERSION, TRANSACTION_VERSION),
-];
-/// 3.3-IV3, the oldest that Kafka 4 runs on.
-const METADATA_VERSION_MIN: i16 = 7;
-/// KIP-890 whole: clients that know it add no partitions themselves, and get a new epoch with each end.
-const TRANSACTION_VERSION: i16 = 2;
-/// 4.1-IV1: the schemas that this broker speaks are those of Kafka 4.1.
-const METADATA_VERSION: i16 = 27;
-
 fn handle(request: &ApiVersionsRequest, context: &Context) -> ApiVersionsResponse {
     if context.version >= 3
         && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version))
@@ -48,17 +41,18 @@ fn handle(request: &ApiVersionsRequest, context: &Context) -> ApiVersionsRespons
     if context.version < 3 {
         return response;
     }
-    let supported = FEATURES.iter().map(|(name, min, max, _)| {
+    let can_be_told = |feature: &&Feature| feature.min > 0 || context.version >= 4;
+    let supported = FEATURES.iter().filter(can_be_told).map(|feature| {
         SupportedFeatureKey::default()
-            .with_name(StrBytes::from_static_str(name))
-            .with_min_version(*min)
-            .with_max_version(*max)
+            .with_name(StrBytes::from_static_str(feature.name))
+            .with_min_version(feature.min)
+            .with_max_version(feature.max)
     });
-    let finalized = FEATURES.iter().map(|(name, _, _, level)| {
+    let finalized = FEATURES.iter().map(|feature| {
         FinalizedFeatureKey::default()
-            .with_name(StrBytes::from_static_str(name))
-            .with_max_version_level(*level)
-            .with_min_version_level(*level)
+            .with_name(StrBytes::from_static_str(feature.name))
+            .with_max_version_level(feature.level)
+            .with_min_version_level(feature.level)
     });
     response
         .with_supported_features(supported.collect())

@@ -42,6 +42,8 @@ pub enum Kind {
     Array(&'static Kind),
     NullableArray(&'static Kind),
     Struct(&'static [Field]),
+    /// A byte says whether it is there: 1, or -1.
+    NullableStruct(&'static [Field]),
 }
 
 pub const BOOLEAN: Kind = Kind::Fixed(1);
@@ -124,6 +126,8 @@ pub enum BoundsError {
     UnexpectedNull,
     #[error("a variable-length integer is longer than five bytes")]
     LongVarint,
+    #[error("{0} says neither that a structure is there nor that it is not")]
+    UnexpectedMarker(i8),
     #[error("tag {0} is not valid in this version")]
     UnexpectedTag(u32),
     #[error("tagged field {0} is not as long as it says")]
@@ -182,6 +186,11 @@ impl<'a> Walker<'a> {
             Kind::Array(element) => self.array(element)?.ok_or(BoundsError::UnexpectedNull),
             Kind::NullableArray(element) => self.array(element).map(|_| ()),
             Kind::Struct(fields) => self.fields(fields),
+            Kind::NullableStruct(fields) => match i8::from_be_bytes(self.take()?) {
+                1 => self.fields(fields),
+                -1 => Ok(()),
+                other => Err(BoundsError::UnexpectedMarker(other)),
+            },
         }
     }
 
@@ -243,6 +252,7 @@ impl<'a> Walker<'a> {
                 let inside = fields.iter().filter(|field| field.tag.is_none() && field.is_in(self.version));
                 inside.map(|field| self.least(&field.kind)).sum::<usize>() + usize::from(self.compact)
             }
+            Kind::NullableStruct(_) => 1,
             _ if self.compact => 1,
             Kind::String | Kind::NullableString => 2,
             _ => 4,
@@ -314,7 +324,7 @@ fn memory(kind: &Kind) -> usize {
         Kind::Fixed(size) => *size,
         Kind::String | Kind::NullableString | Kind::Bytes | Kind::NullableBytes => TEXT_MEMORY,
         Kind::Array(_) | Kind::NullableArray(_) => LIST_MEMORY,
-        Kind::Struct(fields) => {
+        Kind::Struct(fields) | Kind::NullableStruct(fields) => {
             let inside: usize = fields.iter().map(|field| memory(&field.kind)).sum();
             inside + TAGS_MEMORY + PADDING
         }

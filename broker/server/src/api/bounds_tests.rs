@@ -86,6 +86,11 @@ impl Generator<'_> {
                 (0..count).for_each(|_| self.value(element));
             }
             Kind::Struct(fields) => self.fields(fields),
+            Kind::NullableStruct(_) if null => self.out.put_i8(-1),
+            Kind::NullableStruct(fields) => {
+                self.out.put_i8(1);
+                self.fields(fields);
+            }
         }
     }
 

@@ -34,7 +34,6 @@ const CONTROLLERS: i8 = 2;
 
 fn handle(cluster: &Cluster, request: &DescribeClusterRequest, context: &Context) -> DescribeClusterResponse {
     match request.endpoint_type {
-        _ if context.version < 1 => {}
         BROKERS => {}
         CONTROLLERS => {
             let complaint =

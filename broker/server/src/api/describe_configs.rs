@@ -2,13 +2,16 @@
 //!
 //! 1: sources and synonyms instead of "is default". 2: throttling. 3 (KIP-569): types and documentation. 4: flexible.
 //! Topics and brokers: every setting of Kafka 4.3 and Tifo's own, those without effect here, too.
-//! Left out: broker loggers, client metrics and groups as resources (INVALID_REQUEST).
+//! Client metrics subscriptions and groups: all that they can have, also where nothing is set. Left out: levels of broker loggers.
 
 use super::{Api, Context, bounds::*, versions};
 use crate::{
     catalog::{Catalog, names},
     errors::RequestError,
-    settings::{self, Effective, InForce, Layers, Scope, Setting, Settings, Source, Synonym, Update, topics},
+    settings::{
+        self, Effective, InForce, Layers, Scope, Setting, Settings, Source, Synonym, Update, resources::ResourceKind,
+        topics,
+    },
 };
 use kafka_protocol::{
     messages::{
@@ -38,6 +41,9 @@ pub const API: Api = Api {
 /// Resource types by number (KIP-133).
 pub const TOPIC: i8 = 2;
 pub const BROKER: i8 = 4;
+pub const BROKER_LOGGER: i8 = 8;
+pub const CLIENT_METRICS: i8 = 16;
+pub const GROUP: i8 = 32;
 /// Type of a setting that no table knows.
 const UNKNOWN_TYPE: i8 = 0;
 
@@ -111,6 +117,12 @@ fn describe(
             "Unexpected broker id, expected {} or empty string, but received {name}",
             config.node_id
         ))),
+        CLIENT_METRICS if name.is_empty() => {
+            Err(RequestError::InvalidRequest("Client metrics subscription name must not be empty".into()))
+        }
+        GROUP if name.is_empty() => Err(RequestError::InvalidRequest("Group name must not be empty".into())),
+        CLIENT_METRICS => Ok(resource_entries(catalog, &config.layers, ResourceKind::ClientMetrics, name)),
+        GROUP => Ok(resource_entries(catalog, &config.layers, ResourceKind::Group, name)),
         _ => Err(RequestError::InvalidRequest(
             "This most likely occurs because of a request being malformed by the client library or the message was sent \
              to an incompatible broker. See the broker logs for more details."
@@ -123,6 +135,17 @@ fn topic_entries(own: &Settings, broker: &Layers) -> Vec<Described> {
     let entries = topics::TOPIC_SETTINGS.iter().map(|one| Described {
         name: one.setting.name.to_owned(),
         effective: one.effective(own, broker),
+        setting: Some(one.setting),
+        is_read_only: false,
+    });
+    entries.collect()
+}
+
+fn resource_entries(catalog: &Catalog, broker: &Layers, kind: ResourceKind, name: &str) -> Vec<Described> {
+    let own = catalog.resource_settings(kind, name);
+    let entries = kind.settings().iter().map(|one| Described {
+        name: one.setting.name.to_owned(),
+        effective: one.effective(kind, &own, broker),
         setting: Some(one.setting),
         is_read_only: false,
     });

@@ -1,7 +1,7 @@
-//! IncrementalAlterConfigs, key 44, versions 0-1 (KIP-339), for topics and brokers.
+//! IncrementalAlterConfigs, key 44, versions 0-1 (KIP-339), for topics, brokers, client metrics and groups.
 //!
 //! 1: flexible. What is set holds from the next request on, when the answer leaves.
-//! Left out: broker loggers, client metrics and groups.
+//! Left out: levels of broker loggers.
 
 use super::{
     Api,

@@ -52,7 +52,7 @@ pub const API: Api = Api {
 };
 
 /// Bits by KIP-430: what a client may do to a topic when nothing is forbidden.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+pub const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// The same for the cluster.
 pub const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 

@@ -9,6 +9,8 @@ pub mod bounds;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod altered_configs;
 mod api_versions;
 #[cfg(test)]
@@ -21,9 +23,14 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
+mod describe_topic_partitions;
 mod describe_transactions;
+mod elect_leaders;
 mod end_txn;
+mod features;
 mod fetch;
 mod find_coordinator;
 mod group_fields;
@@ -32,8 +39,10 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
@@ -44,6 +53,8 @@ mod produce;
 mod record_errors;
 mod sync_group;
 mod txn_offset_commit;
+mod unregister_broker;
+mod update_features;
 mod write_txn_markers;
 
 pub use fetch::FetchSessions;
@@ -91,14 +102,24 @@ pub const TABLE: &[Api] = &[
     txn_offset_commit::API,
     describe_configs::API,
     alter_configs::API,
+    alter_replica_log_dirs::API,
+    describe_log_dirs::API,
     create_partitions::API,
     delete_groups::API,
+    elect_leaders::API,
     incremental_alter_configs::API,
+    alter_partition_reassignments::API,
+    list_partition_reassignments::API,
     offset_delete::API,
+    describe_quorum::API,
+    update_features::API,
     describe_cluster::API,
     describe_producers::API,
     describe_transactions::API,
     list_transactions::API,
+    unregister_broker::API,
+    list_config_resources::API,
+    describe_topic_partitions::API,
 ];
 
 /// One API: what is known of it without running it.

@@ -258,7 +258,8 @@ impl Catalog {
         assignments.iter().try_for_each(|replicas| self.check_replicas(replicas))
     }
 
-    fn check_replicas(&self, replicas: &[i32]) -> Result<(), RequestError> {
+    /// Whether the replicas of one partition can be these.
+    pub fn check_replicas(&self, replicas: &[i32]) -> Result<(), RequestError> {
         let node = self.config.now().node_id;
         let refused = |complaint: String| Err(RequestError::InvalidReplicaAssignment(complaint));
         if replicas.is_empty() {

@@ -17,6 +17,16 @@ pub fn to_kafka_string(id: Uuid) -> String {
     (0..22).map(|index| char::from(letter(sextet(index)))).collect()
 }
 
+/// The id behind [`to_kafka_string`]'s text; None if it is none.
+pub fn from_kafka_string(text: &str) -> Option<Uuid> {
+    let sextets = text.bytes().map(|letter| ALPHABET.iter().position(|other| *other == letter));
+    let (last, first) =
+        sextets.collect::<Option<Vec<usize>>>()?.split_last().map(|(last, first)| (*last, first.to_vec()))?;
+    let bits = first.iter().try_fold(0_u128, |bits, sextet| Some(bits << 6 | u128::try_from(*sextet).ok()?))?;
+    let last = u128::try_from(last).ok()?;
+    (first.len() == 21 && last & 0b1111 == 0).then(|| Uuid::from_u128(bits << 2 | last >> 4))
+}
+
 /// A random id; like Kafka's never one whose text begins with a dash, which command lines would take for an option.
 pub fn random() -> Uuid {
     loop {
@@ -39,5 +49,11 @@ mod tests {
         assert_eq!(to_kafka_string(Uuid::from_u128(u128::MAX)), "_____________________w");
         let id = Uuid::parse_str("12345678-9abc-def0-1234-56789abcdef0").unwrap();
         assert_eq!(to_kafka_string(id), "EjRWeJq83vASNFZ4mrze8A");
+        for id in [id, Uuid::from_u128(0), Uuid::from_u128(u128::MAX)] {
+            assert_eq!(from_kafka_string(&to_kafka_string(id)), Some(id));
+        }
+        for text in ["", "short", "EjRWeJq83vASNFZ4mrze8B", "EjRWeJq83vASNFZ4mrze8A2", "EjRWeJq83vASNFZ4mrze8!"] {
+            assert_eq!(from_kafka_string(text), None, "{text}");
+        }
     }
 }

@@ -19,6 +19,7 @@ mod opening;
 mod producer_ids;
 mod records;
 mod replayed;
+mod resource_settings;
 
 pub use changes::{Increase, NewTopic};
 pub use data_dir::{DataDirError, DataDirLock};
@@ -34,11 +35,12 @@ use crate::{
 use data_dir::DataDir;
 use parking_lot::{Mutex, RwLock};
 use records::{MetadataLog, MetadataRecord};
+use resource_settings::Resources;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
-use tifo_storage::file_system::FileSystem;
+use tifo_storage::file_system::{FileSystem, Space};
 use uuid::Uuid;
 
 /// One topic as it is now; a change makes a new one.
@@ -69,6 +71,7 @@ struct Image {
     by_id: HashMap<Uuid, Arc<Topic>>,
     /// Topic names by [`names::collision_key`].
     by_collision_key: HashMap<String, Arc<str>>,
+    resources: Resources,
 }
 
 impl Image {
@@ -151,6 +154,16 @@ impl Catalog {
     /// Files that wait for their removal.
     pub fn deletions(&self) -> &Deletions {
         &self.deletions
+    }
+
+    /// How large the volume is that the data lies on.
+    pub fn space(&self) -> std::io::Result<Space> {
+        self.file_system.space(self.data.path())
+    }
+
+    /// Where the metadata log ends; -1 once the broker has stopped.
+    pub fn metadata_end_offset(&self) -> i64 {
+        self.writer.lock().log.as_ref().map_or(-1, MetadataLog::end_offset)
     }
 
     /// Where the data lies.

@@ -64,7 +64,8 @@ impl Catalog {
             None => first_start(&mut log, now_ms)?,
         };
         let opener = Opener { data: &data, file_system: &file_system, broker: &config.now().layers, now_ms };
-        let image = opener.open_all(replayed.topics);
+        let mut image = opener.open_all(replayed.topics);
+        image.resources = replayed.resources;
         let writer = Writer { log: Some(log), producer_ids: ProducerIds::starting_at(replayed.next_producer_id) };
         Ok(Self {
             image: RwLock::new(image),

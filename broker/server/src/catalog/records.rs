@@ -5,7 +5,7 @@
 //! It is written before an effect is told to anyone, and it alone decides what exists. Unknown record types end the start
 //! with an error: an older binary must not drop what a newer one wrote.
 
-use crate::errors::RequestError;
+use crate::{errors::RequestError, settings::resources::ResourceKind};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -49,6 +49,12 @@ pub enum MetadataRecord {
     /// All settings of a topic from now on.
     TopicSettings {
         id: Uuid,
+        settings: BTreeMap<String, String>,
+    },
+    /// All settings of a client metrics subscription or of a group from now on; none: it is gone.
+    ResourceSettings {
+        kind: ResourceKind,
+        name: String,
         settings: BTreeMap<String, String>,
     },
     TopicDeleted {
@@ -114,6 +120,10 @@ impl MetadataLog {
             Durability::Fsync => Ok(self.log.flush()?),
             Durability::PageCache => Ok(()),
         }
+    }
+
+    pub fn end_offset(&self) -> i64 {
+        self.log.log_end_offset()
     }
 
     /// True once after something was appended.

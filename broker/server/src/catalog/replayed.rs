@@ -3,6 +3,7 @@
 use super::{
     MetadataRecord,
     data_dir::{DataDir, Known},
+    resource_settings::{self, Resources},
 };
 use crate::settings::Settings;
 use std::{
@@ -21,6 +22,7 @@ pub struct Replayed {
     pub next_producer_id: i64,
     /// Settings altered at run time, by broker; those of all under None.
     pub altered: BTreeMap<Option<i32>, Settings>,
+    pub resources: Resources,
 }
 
 #[derive(Debug, PartialEq)]
@@ -59,6 +61,9 @@ impl Replayed {
             MetadataRecord::BrokerSettings { broker, settings } => {
                 self.altered.insert(broker, settings);
             }
+            MetadataRecord::ResourceSettings { kind, name, settings } => {
+                resource_settings::put(&mut self.resources, kind, name, settings);
+            }
             MetadataRecord::ProducerIds { next } => self.next_producer_id = self.next_producer_id.max(next),
         }
         self
@@ -66,7 +71,7 @@ impl Replayed {
 
     /// The fewest records that say this. To replay them behind those that they were made from changes nothing.
     pub fn records(self) -> Vec<MetadataRecord> {
-        let Self { cluster_id, topics, deleted, next_producer_id, altered } = self;
+        let Self { cluster_id, topics, deleted, next_producer_id, altered, resources } = self;
         let topic = |(id, topic): (Uuid, Described)| {
             let Described { name, partitions, settings } = topic;
             MetadataRecord::Topic { id, name: name.to_string(), partitions, settings }
@@ -75,8 +80,11 @@ impl Replayed {
         let producer_ids = (next_producer_id > 0).then_some(MetadataRecord::ProducerIds { next: next_producer_id });
         let deleted = deleted.into_iter().map(|id| MetadataRecord::TopicDeleted { id });
         let altered = altered.into_iter().map(|(broker, settings)| MetadataRecord::BrokerSettings { broker, settings });
+        let resources = resources.into_iter();
+        let resources =
+            resources.map(|((kind, name), settings)| MetadataRecord::ResourceSettings { kind, name, settings });
         let topics = topics.into_iter().map(topic);
-        cluster.into_iter().chain(producer_ids).chain(altered).chain(topics).chain(deleted).collect()
+        cluster.into_iter().chain(producer_ids).chain(altered).chain(resources).chain(topics).chain(deleted).collect()
     }
 
     /// For the data directory: whose directories are expected there, and whose are left over.
@@ -96,6 +104,7 @@ impl Replayed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::resources::ResourceKind;
     use proptest::{collection::vec, prelude::*};
 
     fn id() -> impl Strategy<Value = Uuid> {
@@ -116,6 +125,11 @@ mod tests {
             id().prop_map(|id| MetadataRecord::TopicDeleted { id }),
             (proptest::option::of(0i32..3), settings())
                 .prop_map(|(broker, settings)| MetadataRecord::BrokerSettings { broker, settings }),
+            ("[a-c]", settings()).prop_map(|(name, settings)| MetadataRecord::ResourceSettings {
+                kind: ResourceKind::Group,
+                name,
+                settings
+            }),
             (0i64..9000).prop_map(|next| MetadataRecord::ProducerIds { next }),
         ]
     }

@@ -186,6 +186,11 @@ impl Partition {
         self.ask_log(|log| Ok(Offsets::of(log)))
     }
 
+    /// Size of its segments.
+    pub fn size_bytes(&self) -> Result<u64, RequestError> {
+        self.with_log(|log| Ok(log.size_bytes()))
+    }
+
     /// The first record that is not older than `timestamp_ms`.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampAndOffset>, RequestError> {
         self.ask_log(|log| log.offset_for_timestamp(timestamp_ms))

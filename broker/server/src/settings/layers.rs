@@ -11,6 +11,8 @@ pub enum Source {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    ClientMetrics = 7,
+    Group = 8,
 }
 
 /// A value that could be in force, and where it comes from.

@@ -12,6 +12,7 @@ mod layers;
 mod legal;
 mod listeners;
 mod names;
+pub mod resources;
 mod rows;
 pub mod topics;
 

@@ -1,0 +1,29 @@
+"""What the differential tests share: a Tifo that is set up as the oracle, and the tally at the end of a run."""
+import pytest
+from suite.targets import Tifo
+
+TALLY = pytest.StashKey()
+# Where each broker is.
+OWN_PLACES = {"listeners", "advertised.listeners", "log.dirs"}
+
+
+def container_environment(settings):
+    """As the official image reads it: `_` for a dot, `__` for `_`, `___` for `-`."""
+    def variable(name):
+        return "KAFKA_" + name.replace("_", "__").replace("-", "___").replace(".", "_").upper()
+    return {variable(name): value for name, value in settings.items() if name not in OWN_PLACES}
+
+
+@pytest.fixture(scope="session")
+def twin(binary, kafka, places):
+    """A Tifo that is set up as the oracle is, by the variables of Kafka's container."""
+    running = Tifo(binary, log_path=places.logs / "differential-tifo.log", env=container_environment(kafka.settings()))
+    yield running
+    running.stop()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What a test prints, pytest keeps to itself."""
+    if tally := config.stash.get(TALLY, None):
+        terminalreporter.section("differential test")
+        terminalreporter.write_line(tally)
