@@ -49,14 +49,14 @@ impl Rules {
         Self { keys_required: config.compacted, timestamps }
     }
 
-    /// A record with such a timestamp, and with a key if one is required, is not at fault; any other is looked at closely.
-    fn usual_timestamps(&self, header: &BatchHeader) -> RangeInclusive<i64> {
+    /// A record with such a timestamp, and with a key if one is required, is not at fault; any other is looked at closely, and all
+    /// are where no timestamp is usual.
+    fn usual_timestamps(&self, header: &BatchHeader) -> Option<RangeInclusive<i64>> {
         match self.timestamps {
             // -1 is no time, and may be a fault of another kind.
-            Some(TimestampRule::Within(least, most)) => least.max(0)..=most,
-            // None is usual.
-            Some(TimestampRule::NotStamped) if header.is_log_append_time() => i64::MAX..=i64::MIN,
-            _ => i64::MIN..=i64::MAX,
+            Some(TimestampRule::Within(least, most)) => Some(least.max(0)..=most),
+            Some(TimestampRule::NotStamped) if header.is_log_append_time() => None,
+            _ => Some(i64::MIN..=i64::MAX),
         }
     }
 
@@ -89,7 +89,7 @@ pub(super) fn walk(header: &BatchHeader, plain: &[u8], rules: &Rules) -> Result<
         let timestamp = stamped.unwrap_or_else(|| header.base_timestamp.wrapping_add(shape.timestamp_delta));
         max_timestamp = max_timestamp.max(timestamp);
         let has_key = !rules.keys_required || shape.key_length.is_some();
-        if has_key && usual.contains(&timestamp) {
+        if has_key && usual.as_ref().is_some_and(|usual| usual.contains(&timestamp)) {
             return;
         }
         if let Some(problem) = rules.problem(header, shape, timestamp) {
