@@ -26,8 +26,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_secs(1);
-/// When a duty that could not be done because somebody else held the lock is tried again.
-const RETRY_MS: i64 = 1000;
 /// Partitions that are looked after at the same time.
 const WORKERS: usize = 4;
 /// How long the broker's stop waits for what the workers are at: a disk that stalls does not keep it for ever.
@@ -174,10 +172,10 @@ fn remove(doomed: &Doomed) {
     }
 }
 
-/// When a duty that did not get at the log asks again.
+/// When a duty that did not get at the log asks again: at the next tick.
 fn asked_again(not_now: NotNow, now_ms: i64) -> i64 {
     match not_now {
-        NotNow::Busy => now_ms + RETRY_MS,
+        NotNow::Busy => now_ms,
         NotNow::Closed => NEVER,
     }
 }

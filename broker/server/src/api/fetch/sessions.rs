@@ -48,6 +48,7 @@ pub struct Told {
     pub has_records: bool,
     /// An error, or a diverging epoch.
     pub is_special: bool,
+    /// -1 with an error: so the partition is told again as soon as it is gone.
     pub high_watermark: i64,
     pub log_start_offset: i64,
 }
@@ -158,7 +159,7 @@ impl FetchSessions {
             next_place: 0,
         };
         for (key, wanted, told) in partitions {
-            session.put(key, wanted, told.cached_watermark(), told.log_start_offset);
+            session.put(key, wanted, told.high_watermark, told.log_start_offset);
         }
         let id = free_id(&sessions);
         sessions.insert(id, session);
@@ -175,13 +176,6 @@ impl FetchSessions {
             return Err(ResponseError::InvalidFetchSessionEpoch);
         }
         Ok(told.iter().map(|(key, told)| session.note(key, *told)).collect())
-    }
-}
-
-impl Told {
-    /// After an error the partition is told again as soon as it is gone.
-    fn cached_watermark(&self) -> i64 {
-        if self.is_special { -1 } else { self.high_watermark }
     }
 }
 
@@ -215,7 +209,7 @@ impl Session {
         let Some(cached) = self.places.get(key).and_then(|place| self.partitions.get_mut(place)) else { return true };
         let has_moved =
             cached.high_watermark != told.high_watermark || cached.log_start_offset != told.log_start_offset;
-        cached.high_watermark = told.cached_watermark();
+        cached.high_watermark = told.high_watermark;
         cached.log_start_offset = told.log_start_offset;
         if told.has_records {
             self.move_to_end(key);
