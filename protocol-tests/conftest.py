@@ -58,7 +58,15 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("codec", CODECS)
 
 
+def second_chance_for_the_reference(items):
+    """What fails on Apache Kafka alone, now and then, says nothing of Tifo: it is tried once more, and the summary says so."""
+    for item in items:
+        if hasattr(item, "callspec") and item.callspec.params.get("target") == "kafka":
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 def pytest_collection_modifyitems(config, items):
+    second_chance_for_the_reference(items)
     if "tifo" not in targets_of(config):
         gone = [item for item in items if item.get_closest_marker("tifo_only") or item.path.parent.name in TIFO_ONLY]
         config.hook.pytest_deselected(items=gone)

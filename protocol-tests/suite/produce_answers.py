@@ -8,7 +8,7 @@ from suite.process import Deadline
 
 PRODUCE, FETCH, API_VERSIONS, CREATE_TOPICS = 0, 1, 18, 19
 FETCH_VERSION, CREATE_TOPICS_VERSION, RECORD_ERRORS_SINCE = 11, 2, 8
-SETTLE_S = 10
+SETTLE_S = 30
 MAX_BYTES = 1 << 20
 
 
@@ -61,6 +61,10 @@ class Wire(wire.Wire):
         reply.take("ii")
         answered, error = reply.text(), reply.take("h")
         assert (answered, error) == (name, 0), error
+        self.await_topic(name)
+
+    def await_topic(self, name):
+        """Apache Kafka's broker takes what its controller has made only after a while."""
         deadline = Deadline(SETTLE_S)
         while self.fetch(name).error != 0:
             assert not deadline.passed(), f"{name} does not become usable"

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from suite import batches, checks, clients, dump_log, wire
+from suite import batches, checks, clients, dump_log, produce_answers, wire
 from suite.cutting_proxy import CuttingProxy
 from suite.workload import workload
 
@@ -30,6 +30,8 @@ class Producer:
 def topic(target, places, tool_server):
     name = target.new_name("idempotence")
     clients.make("confluent-kafka", places, tool_server).create(target, name, 1)
+    with produce_answers.connect(target) as connected:
+        connected.await_topic(name)
     return name
 
 

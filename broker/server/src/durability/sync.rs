@@ -26,10 +26,33 @@ static MORE: Condvar = Condvar::new();
 pub fn enqueue(partition: Arc<Partition>) {
     let mut queue = QUEUE.lock();
     queue.partitions.push_back(partition);
-    if queue.idle > 0 {
-        MORE.notify_one();
-    } else if queue.threads < MAX_THREADS {
-        start_thread(&mut queue);
+    match queue.taker() {
+        Taker::Idle => drop(MORE.notify_one()),
+        Taker::New => start_thread(&mut queue),
+        Taker::Busy => {}
+    }
+}
+
+/// Who takes what was queued last.
+#[derive(Debug, PartialEq, Eq)]
+enum Taker {
+    Idle,
+    New,
+    /// Whoever is done first.
+    Busy,
+}
+
+impl Queue {
+    /// A thread that was told of something stays idle until it wakes up: one that is to take more than it can would let the second
+    /// partition wait for the first one's disk.
+    fn taker(&self) -> Taker {
+        if self.idle >= self.partitions.len() {
+            Taker::Idle
+        } else if self.threads < MAX_THREADS {
+            Taker::New
+        } else {
+            Taker::Busy
+        }
     }
 }
 
@@ -62,5 +85,22 @@ fn next() -> Option<Arc<Partition>> {
             queue.threads -= 1;
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_thread_is_not_told_of_two() {
+        let partition = || Arc::new(Partition::new("stalls".into(), 0, None));
+        let queued = |count: usize| (0..count).map(|_| partition()).collect();
+        let taker = |partitions, threads, idle| Queue { partitions: queued(partitions), threads, idle }.taker();
+        assert_eq!(taker(1, 0, 0), Taker::New);
+        assert_eq!(taker(1, 1, 1), Taker::Idle);
+        // Told of the first, not awake yet.
+        assert_eq!(taker(2, 1, 1), Taker::New);
+        assert_eq!(taker(2, MAX_THREADS, 1), Taker::Busy);
     }
 }
