@@ -20,7 +20,7 @@ def parse(parts):
     p.add_argument("--tap-seconds", type=int, help="steady time of one tap run (20)")
     p.add_argument("--ack", type=csv, metavar="MODE,…", help="of buffered, committed (both)")
     p.add_argument("--count", type=int, help="partitions of the part `partitions` (10000)")
-    p.add_argument("--kafka-count", type=int, help="the same for Apache Kafka, which takes minutes (1000)")
+    p.add_argument("--kafka-count", type=int, help="the same for the rivals: Apache Kafka takes minutes, kfake runs out of files (1000)")
     p.add_argument("--tifo", metavar="FILE", help="measure this binary instead of building one")
     choice = p.parse_args()
     for name, value in (QUICK if choice.quick else FULL).items():

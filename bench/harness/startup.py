@@ -42,17 +42,18 @@ def cycle(fleet, results, label, server):
 
 
 def restart(choice, fleet, results, server):
-    """Everything in and out again, kill -9 and a start, a clean stop and a start. All of it lies in one partition, behind the last checkpoint."""
+    """Everything in and out again; as much in once more, kill -9 at once and a start; a clean stop and a start. All of it in one partition."""
     server.start()
     payload = ["-s", RECORD_BYTES, "-n", choice.restart_megabytes * 1_000_000]
     topic = Topic(fleet, server, "full", 1)
     try:
         for mode in ("produce", "fetch"):
             topic.run(mode, *payload)
+        after = rss_mib(server.pid)
+        topic.run("produce", *payload)
     except RuntimeError as error:
         results.fail("restart", server.name, str(error))
         return fleet.drop(server)
-    after = rss_mib(server.pid)
     server.kill_9()
     server.start()
     killed = ready_ms(server)

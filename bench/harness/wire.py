@@ -6,8 +6,12 @@ elsewhere uses it.
 
 import socket
 import struct
+import time
 
 TIMEOUT_S = 300
+RETRY_S = 0.05
+# UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER: what Kafka's brokers answer until they have heard of what was created.
+RETRIABLE = (3, 5, 6)
 PRODUCE, FETCH, CREATE_TOPICS, METADATA = (0, 8), (1, 11), (19, 4), (3, 8)
 
 
@@ -32,7 +36,17 @@ class Connection:
             name, error = answer.string(), answer.take(">h")
             check(error, f"creating {name}: {answer.string()}")
 
-    def partitions_with_leader(self, topics):
+    def await_leaders(self, topics):
+        """Until every partition has one."""
+
+        def once():
+            led, wanted = self._partitions_with_leader(topics), sum(topics.values())
+            if led != wanted:
+                raise NotYet(f"{led} of {wanted} partitions have a leader")
+
+        patiently(once)
+
+    def _partitions_with_leader(self, topics):
         answer = self._ask(METADATA, array([string(name) for name in topics]) + b"\0\0\0")
         answer.take(">i")
         for _ in range(answer.take(">i")):
@@ -53,22 +67,38 @@ class Connection:
         return led
 
     def produce(self, topics, batch):
-        """The same batch to every partition; returns how many took it."""
+        """The same batch to every partition, once."""
+        left = {name: list(range(count)) for name, count in topics.items()}
+
+        def once():
+            nonlocal left
+            left = self._produce(left, batch)
+            if left:
+                raise NotYet(f"partitions that do not take records yet: {left}")
+
+        patiently(once)
+
+    def _produce(self, partitions, batch):
+        """Returns what has to be sent again."""
         data = struct.pack(">i", len(batch)) + batch
-        every = [string(name) + array([struct.pack(">i", index) + data for index in range(count)]) for name, count in topics.items()]
+        every = [string(name) + array([struct.pack(">i", index) + data for index in indexes]) for name, indexes in partitions.items()]
         answer = self._ask(PRODUCE, string(None) + struct.pack(">hi", -1, TIMEOUT_S * 1000) + array(every))
-        return sum(self._produced(answer) for _ in range(answer.take(">i")))
+        answered = [self._refused(answer) for _ in range(answer.take(">i"))]
+        return {name: indexes for name, indexes in answered if indexes}
 
     @staticmethod
-    def _produced(answer):
-        name = answer.string()
-        count = answer.take(">i")
-        for _ in range(count):
+    def _refused(answer):
+        name, refused = answer.string(), []
+        for _ in range(answer.take(">i")):
             index, error, _, _, _ = answer.take(">ihqqq")
             for _ in range(answer.take(">i")):
                 answer.take(">i"), answer.string()
-            check(error, f"producing to {name}-{index}: {answer.string()}")
-        return count
+            message = answer.string()
+            if error in RETRIABLE:
+                refused.append(index)
+            else:
+                check(error, f"producing to {name}-{index}: {message}")
+        return name, refused
 
     def fetch(self, topics, high_watermark):
         """From the beginning of every partition; returns the bytes of records. Each must end at `high_watermark`."""
@@ -132,6 +162,22 @@ class Answer:
 
     def skip(self, length):
         self.at += length
+
+
+class NotYet(RuntimeError):
+    """What passes by itself."""
+
+
+def patiently(act):
+    """Until it is no more NotYet."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return act()
+        except NotYet:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(RETRY_S)
 
 
 def check(error, what):

@@ -6,6 +6,7 @@
 
 pub mod check;
 mod checkpoint;
+mod clean_shutdown;
 mod compaction;
 mod compression;
 mod error;
@@ -24,6 +25,7 @@ mod start_offset;
 #[allow(clippy::unwrap_used, missing_docs)]
 pub mod testing;
 
+pub use clean_shutdown::{mark_clean_shutdown, withdraw_clean_shutdown};
 pub use compaction::{Cleaned, CleanerSettings, CleaningError, Dirt, LogDoor, clean};
 pub use error::StorageError;
 pub use index::AbortedTransaction;

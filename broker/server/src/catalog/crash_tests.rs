@@ -6,7 +6,7 @@ use crate::{config::BrokerConfig, maintenance::Maintenance};
 use bytes::Bytes;
 use std::path::Path;
 use tifo_storage::{
-    Origin,
+    Log, LogConfig, Origin,
     file_system::RealFileSystem,
     record_batch::{BatchBuilder, Compression},
     testing::{IMAGES, Image, TestFileSystem},
@@ -215,4 +215,39 @@ fn a_crash_at_any_change_of_topics_leaves_a_catalog_that_opens() {
             check_image(&file_system, dir.path(), image, &promised, cut);
         }
     }
+}
+
+/// Twice: a start, a record, a clean stop.
+fn two_runs(dir: &Path, file_system: &Arc<TestFileSystem>) -> Option<()> {
+    for _ in 0..2 {
+        let catalog = open(dir, file_system.clone()).ok()?;
+        let new = NewTopic { name: "a".into(), partitions: 2, replication_factor: -1, ..NewTopic::default() };
+        let topic = catalog.ensure_topic(&new).ok()?;
+        let _ = topic.partition(0).ok()?.append(&records(), Origin::Client, NOW_MS);
+        catalog.close();
+    }
+    Some(())
+}
+
+#[test]
+fn where_kafkas_mark_says_that_all_was_closed_cleanly_nothing_is_behind_a_checkpoint() {
+    let counting = Arc::new(TestFileSystem::default());
+    two_runs(temporary_dir().path(), &counting).unwrap();
+    let mut marked = 0;
+    for cut in 0..=counting.changes() {
+        let dir = temporary_dir();
+        let file_system = Arc::new(TestFileSystem::cut_at(cut));
+        two_runs(dir.path(), &file_system);
+        for image in IMAGES {
+            let left = temporary_dir();
+            file_system.leave(image, dir.path(), left.path());
+            if left.path().join(".kafka_cleanshutdown").exists() {
+                let log = left.path().join("a-0");
+                let (_, recovered) = Log::open(Arc::new(RealFileSystem), &log, LogConfig::default(), NOW_MS).unwrap();
+                assert_eq!(recovered.scanned_bytes, 0, "{image:?} at change {cut}");
+                marked += 1;
+            }
+        }
+    }
+    assert!(marked > IMAGES.len(), "{marked}");
 }

@@ -11,8 +11,8 @@ use std::{
     sync::Arc,
 };
 use tifo_storage::{
-    DELETE_SUFFIX, Doomed, StorageError, create_partition_metadata, file_system::FileSystem, read_partition_metadata,
-    write_partition_metadata,
+    DELETE_SUFFIX, Doomed, StorageError, create_partition_metadata, file_system::FileSystem, mark_clean_shutdown,
+    read_partition_metadata, withdraw_clean_shutdown, write_partition_metadata,
 };
 use uuid::Uuid;
 
@@ -73,6 +73,15 @@ impl DataDir {
         let options = fs::File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE));
         let lock = lock_file(path, options.map_err(unusable)?)?;
         Ok(Self { path: path.to_owned(), file_system, lock })
+    }
+
+    /// Says to whoever looks from outside that everything in here was closed cleanly; or, before anything is opened, no more.
+    pub fn mark_clean(&self) -> Result<(), StorageError> {
+        mark_clean_shutdown(&*self.file_system, &self.path)
+    }
+
+    pub fn withdraw_mark(&self) -> Result<(), StorageError> {
+        withdraw_clean_shutdown(&*self.file_system, &self.path)
     }
 
     /// Lets another broker use the directory, though somebody may still hold this value: a thread that looked after a log that is

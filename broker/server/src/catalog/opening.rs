@@ -52,6 +52,7 @@ impl Catalog {
         file_system: Arc<dyn FileSystem>,
     ) -> Result<Self, OpenError> {
         let data = DataDir::open(data_dir, file_system.clone())?;
+        data.withdraw_mark()?;
         let now_ms = clock.now_ms();
         let metadata_config = LogConfig { durability: config.now().durability(), ..LogConfig::default() };
         let (mut log, records) = MetadataLog::open(file_system.clone(), &data.metadata_dir(), metadata_config, now_ms)?;
@@ -90,14 +91,20 @@ impl Catalog {
             taken.filter_map(|partition| partition.take_log().map(|log| ((partition, log.log_end_offset()), log)));
         let (partitions, logs): (Vec<_>, Vec<Log>) = taken.unzip();
         let results = close_all(&*self.file_system, self.data.path(), logs);
+        let mut clean = results.len() == topics.iter().map(|topic| topic.partitions.len()).sum::<usize>();
         for ((partition, end), result) in partitions.into_iter().zip(results) {
             partition.closed(end, result.is_ok());
             if let Err(error) = result {
+                clean = false;
                 tracing::error!(topic = %partition.topic, partition = partition.index, %error, "log not closed cleanly");
             }
         }
         if let Some(Err(error)) = writer.log.take().map(MetadataLog::close) {
+            clean = false;
             tracing::error!(%error, "metadata log not closed cleanly");
+        }
+        if clean && let Err(error) = self.data.mark_clean() {
+            tracing::error!(%error, "the clean stop is not marked");
         }
         self.data.unlock();
     }
