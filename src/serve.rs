@@ -109,11 +109,10 @@ impl Parts {
         let client: Arc<dyn LogClient> = broker.client();
         let mut aggregators = Vec::new();
         if settings.roles.contains(&Role::Aggregator) {
-            for stream in &settings.stream {
-                let started =
-                    Aggregator::start(stream.aggregate.clone(), client.clone(), clock.clone(), stop_readers.clone())
-                        .await;
-                aggregators.push(started.with_context(|| format!("the aggregator of stream {}", stream.name))?);
+            for definition in settings.aggregates()? {
+                let name = definition.name.clone();
+                let started = Aggregator::start(definition, client.clone(), clock.clone(), stop_readers.clone()).await;
+                aggregators.push(started.with_context(|| format!("the aggregator {name}"))?);
             }
         }
         let mut mqtt = None;

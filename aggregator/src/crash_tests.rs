@@ -7,6 +7,7 @@ use crate::{
     task_tests::{LONG_AGO_MS, Running, definition, input, output, produce, produce_all, run_until},
     test_events::{GRACE_MS, Random, RawRecord, Recount, WINDOW_MS, even_partitions, event, recount},
     test_log::{Fuse, TestLog},
+    window_tests::{kinds, records},
 };
 use std::sync::Arc;
 
@@ -120,6 +121,60 @@ async fn late_comers_after_an_idle_close_survive_kills() {
             is_killed(&log, &definition(2), fuse, 80).await;
             run_to_the_end(&log, &definition(2), 80).await;
             assert_eq!(output(&log), Recount { ..expected.clone() }, "{fuse:?}");
+        }
+    }
+}
+
+/// Every kind of window and vote: the records of the aggregate topic are those of an undisturbed run, byte for byte.
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_window_killed_at_every_append() {
+    for (seed, definition) in (50..).zip(kinds(2).into_iter().step_by(2)) {
+        let sources = even_partitions(&mut Random::new(seed), &[24, 20], LONG_AGO_MS, 1_500);
+        let events = input(&sources);
+        let undisturbed = TestLog::new();
+        produce_all(&undisturbed, &sources, 7);
+        run_to_the_end(&undisturbed, &definition, events).await;
+        let expected = records(&undisturbed);
+        let mut cuts = 0;
+        for at in 1.. {
+            let mut blown = false;
+            for fuse in fuses(at) {
+                let log = TestLog::new();
+                produce_all(&log, &sources, 7);
+                blown |= is_killed(&log, &definition, fuse, events).await;
+                run_to_the_end(&log, &definition, events).await;
+                assert!(records(&log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
+            }
+            if !blown {
+                break;
+            }
+            cuts += 1;
+        }
+        assert!(cuts > 5, "seed {seed}: only {cuts} appends were cut");
+    }
+}
+
+/// Killed again and again: what is read twice lies in windows of which some are closed and some are open.
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_window_killed_again_and_again() {
+    for (seed, definition) in (70..).zip(kinds(2).into_iter().step_by(2)) {
+        let sources = even_partitions(&mut Random::new(seed), &[60, 50], LONG_AGO_MS, 700);
+        let (definition, events) = (Definition { max_groups: 40, max_voters: 30, ..definition }, input(&sources));
+        let undisturbed = TestLog::new();
+        produce_all(&undisturbed, &sources, 7);
+        run_to_the_end(&undisturbed, &definition, events).await;
+        let (expected, late) = (records(&undisturbed), undisturbed.records("emoji-late", 0).len());
+        for fuse in fuses(2) {
+            let log = TestLog::new();
+            produce_all(&log, &sources, 7);
+            let mut kills = 0;
+            while is_killed(&log, &definition, fuse, events).await {
+                kills += 1;
+                assert!(kills < 1_000, "no progress");
+            }
+            run_to_the_end(&log, &definition, events).await;
+            assert!(records(&log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
+            assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
         }
     }
 }

@@ -20,6 +20,16 @@ pub struct Totals {
     pub clipped: u64,
     /// Offsets that were gone before they could be read (retention, or a raw topic made anew).
     pub skipped: u64,
+    /// Of the counted ones: those whose voter had voted before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u64,
+    /// Of the counted ones: those that came too late for some of their windows, but not for all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub partial: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One source partition in a decision.
@@ -113,7 +123,7 @@ mod tests {
             partitions: vec![partition],
             late_end: 1,
             bad_end: 2,
-            totals: Totals { counted: 1, late: 2, bad: 3, clipped: 4, skipped: 5 },
+            totals: Totals { counted: 1, late: 2, bad: 3, clipped: 4, skipped: 5, repeated: 6, partial: 0 },
         };
         assert_eq!(Decision::from_json(&decision.to_json(), "emoji"), Ok(Some(decision.clone())));
         assert_eq!(Decision::from_json(&decision.to_json(), "other"), Ok(None));

@@ -1,53 +1,19 @@
 //! The windows: events in, closed windows out. Pure: no I/O, no clock; time that matters is an argument.
 //!
 //! One watermark per source partition (the highest event time seen); a window closes when the lowest watermark of
-//! the partitions that are not idle has passed its end by `grace`. The task feeds events in any interleaving of the
+//! the partitions that are not idle has passed its end by `grace`. What is counted lies in the partitions' slices. The task feeds events in any interleaving of the
 //! partitions; what is counted does not depend on it. It must never lose an event: each gets a [`Verdict`].
 
 use crate::{
-    Definition,
     decision::{Decision, PartitionDecision, Totals},
-    definition::Window,
-    source::{Groups, Judgement, Source},
+    event::Voter,
+    measure::{Input, Stamp},
+    rules::Rules,
+    slice::{Groups, Place, Taken},
+    source::{Judgement, Source},
+    votes::elect,
 };
-use std::collections::BTreeMap;
-
-/// The definition's numbers, in ms.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
-    pub window_ms: i64,
-    pub grace_ms: i64,
-    pub max_future_ms: i64,
-    pub max_groups: usize,
-    pub max_open_windows: usize,
-}
-
-impl Rules {
-    pub fn new(definition: &Definition) -> Self {
-        let Window::Tumble(length) = definition.window;
-        let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self {
-            window_ms: ms(length).max(1),
-            grace_ms: ms(definition.grace),
-            max_future_ms: ms(definition.max_future),
-            max_groups: definition.max_groups,
-            max_open_windows: definition.max_open_windows,
-        }
-    }
-
-    pub fn window_end(&self, time_ms: i64) -> i64 {
-        self.window_start(time_ms) + self.window_ms
-    }
-
-    /// A record without timestamp (-1) has nothing to be ahead of.
-    pub fn is_future(&self, event: &Event<'_>) -> bool {
-        event.record_timestamp_ms >= 0 && event.time_ms > event.record_timestamp_ms.saturating_add(self.max_future_ms)
-    }
-
-    pub fn window_start(&self, time_ms: i64) -> i64 {
-        time_ms.div_euclid(self.window_ms) * self.window_ms
-    }
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One readable event.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +23,20 @@ pub struct Event<'a> {
     pub record_timestamp_ms: i64,
     /// Encoded by `group`.
     pub group: &'a [u8],
+    /// One entry per cell of the measures.
+    pub inputs: &'a [Input],
+    pub voter: Voter,
+}
+
+impl Event<'_> {
+    /// A record without timestamp (-1) has nothing to be ahead of.
+    pub fn is_future(&self, rules: &Rules) -> bool {
+        self.record_timestamp_ms >= 0 && self.time_ms > self.record_timestamp_ms.saturating_add(rules.max_future_ms)
+    }
+
+    pub fn stamp(&self, partition: usize) -> Stamp {
+        Stamp { time_ms: self.time_ms, partition, offset: self.offset }
+    }
 }
 
 /// Why an event is not counted though it can be read.
@@ -68,7 +48,11 @@ pub enum LateReason {
     WindowClosed,
     /// Its time is more than `max_future` ahead of the record's timestamp.
     Future,
-    /// Its group would be one too many in its window.
+    /// Its time is before `open`.
+    NotOpen,
+    /// Its time is not before `close`.
+    PollClosed,
+    /// Its group, or its voter, would be one too many in its window.
     OverCapacity,
 }
 
@@ -79,6 +63,8 @@ impl LateReason {
             Self::Late => "late",
             Self::WindowClosed => "window_closed",
             Self::Future => "future",
+            Self::NotOpen => "not_open",
+            Self::PollClosed => "poll_closed",
             Self::OverCapacity => "over_capacity",
         }
     }
@@ -99,10 +85,12 @@ pub enum Verdict {
 }
 
 /// A closed window: all groups of all partitions, in no order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct ClosedWindow {
     pub start: i64,
     pub end: i64,
+    /// Other windows begin where this one does: the start does not name it.
+    pub shares_start: bool,
     pub groups: Groups,
 }
 
@@ -114,13 +102,21 @@ pub struct OpenWindowSummary {
     pub count: u64,
 }
 
+/// What became of an event beside its lateness.
+#[derive(Debug, Clone, Copy, Default)]
+struct Manner {
+    reason: Option<LateReason>,
+    repeated: bool,
+    partial: bool,
+}
+
 #[derive(Debug)]
 pub struct Engine {
     rules: Rules,
     /// By partition.
     sources: Vec<Source>,
-    /// Ends of open windows, with the number of partitions that have a part of each.
-    open: BTreeMap<i64, usize>,
+    /// Slices by their last end, each with the first window that it counts in.
+    open: BTreeMap<i64, i64>,
     /// Every window that ends here or earlier is closed. Moves only with a decision, so that a restart knows it.
     closed_until: i64,
     totals: Totals,
@@ -163,38 +159,46 @@ impl Engine {
     pub fn observe(&mut self, partition: usize, event: &Event<'_>) -> Verdict {
         let Some(source) = self.sources.get(partition) else { return Verdict::Blocked };
         let judgement = source.judge(&self.rules, self.closed_until, event);
-        if let Judgement::Open { end } = judgement
+        if let Judgement::Open { last_end, .. } = judgement
             && self.open.len() >= self.rules.max_open_windows
-            && !self.open.contains_key(&end)
+            && !self.open.contains_key(&last_end)
             && !self.holds_watermark(partition)
         {
             return Verdict::Blocked;
         }
-        let reason = self.take(partition, event, judgement);
-        self.tally(partition, event.offset, reason)
+        let manner = self.take(partition, event, judgement);
+        self.tally(partition, event.offset, manner)
     }
 
-    /// Moves the partition past the event and counts it if its window is open.
-    fn take(&mut self, partition: usize, event: &Event<'_>, judgement: Judgement) -> Option<LateReason> {
-        let source = self.sources.get_mut(partition)?;
+    /// Moves the partition past the event and counts it if a window is open to it.
+    fn take(&mut self, partition: usize, event: &Event<'_>, judgement: Judgement) -> Manner {
+        let Some(source) = self.sources.get_mut(partition) else { return Manner::default() };
         let watermark_before = source.watermark_before(event.offset);
         source.pass(event, judgement);
-        let end = match judgement {
-            Judgement::Late(reason) => return Some(reason),
-            Judgement::Open { .. } if source.is_written(event.offset) => return None,
-            Judgement::Open { end } => end,
+        let (first_end, last_end) = match judgement {
+            Judgement::Late(reason) => return Manner { reason: Some(reason), ..Manner::default() },
+            Judgement::Open { .. } if source.is_written(event.offset) => return Manner::default(),
+            Judgement::Open { first_end, last_end } => (first_end, last_end),
         };
-        if !source.has_window(end) {
-            *self.open.entry(end).or_default() += 1;
+        let place = Place { first_end, partition, watermark_before, closed_until: self.closed_until };
+        let taken = source.count(&self.rules, last_end, event, &place);
+        if taken == Taken::NoRoom {
+            return Manner { reason: Some(LateReason::OverCapacity), ..Manner::default() };
         }
-        let counted = source.count(&self.rules, end, event, watermark_before);
-        (!counted).then_some(LateReason::OverCapacity)
+        let opened = self.open.entry(last_end).or_insert(first_end);
+        *opened = first_end.min(*opened);
+        Manner {
+            reason: None,
+            repeated: taken == Taken::Repeated,
+            partial: first_end > self.rules.windows.next_end(event.time_ms),
+        }
     }
 
     /// Adds an event to the totals under what became of it. Below the restored decision the totals hold it already;
     /// what the late or bad topic holds since then is settled as it is there.
-    fn tally(&mut self, partition: usize, offset: i64, reason: Option<LateReason>) -> Verdict {
+    fn tally(&mut self, partition: usize, offset: i64, manner: Manner) -> Verdict {
         let Some(source) = self.sources.get(partition) else { return Verdict::Blocked };
+        let reason = manner.reason;
         if !source.is_new(offset) {
             return if reason.is_none() { Verdict::Counted } else { Verdict::Settled };
         }
@@ -210,6 +214,8 @@ impl Engine {
             Some(reason) => Verdict::Late(reason),
             None => {
                 self.totals.counted += 1;
+                self.totals.repeated += u64::from(manner.repeated);
+                self.totals.partial += u64::from(manner.partial);
                 Verdict::Counted
             }
         }
@@ -266,26 +272,34 @@ impl Engine {
         }
     }
 
+    /// The window to be closed next: the first, behind the closed ones, in which something counts.
+    fn next_end(&self) -> Option<i64> {
+        let after_closed = (self.closed_until > i64::MIN).then(|| self.rules.windows.next_end(self.closed_until));
+        let first =
+            |(last_end, first_end): (&i64, &i64)| (*first_end).max(after_closed.unwrap_or(i64::MIN)).min(*last_end);
+        self.open.iter().map(first).min()
+    }
+
     /// The oldest open window, if it may close now. `now_ms` matters only when every partition is idle.
     pub fn closable(&self, now_ms: i64) -> Option<i64> {
-        let (end, _) = self.open.first_key_value()?;
+        let end = self.next_end()?;
         let closable = match self.lowest_watermark() {
             Lowest::AllIdle => self.idle_deadline_ms().is_some_and(|deadline| now_ms >= deadline),
             Lowest::Unknown => false,
             Lowest::At(watermark) => watermark >= end + self.rules.grace_ms,
         };
-        closable.then_some(*end)
+        closable.then_some(end)
     }
 
     /// When the oldest open window closes if every partition stays idle. Not before the wall clock has passed it, as
     /// taps may still come in time; but a clock that runs ahead cannot hold it open for long.
     pub fn idle_deadline_ms(&self) -> Option<i64> {
-        let (end, _) = self.open.first_key_value()?;
+        let end = self.next_end()?;
         let quiet_since = self
             .sources
             .iter()
             .try_fold(i64::MIN, |latest, source| source.idle_since_ms.map(|since| latest.max(since)))?;
-        let patience = self.rules.window_ms + self.rules.grace_ms + self.rules.max_future_ms;
+        let patience = self.rules.windows.size_ms + self.rules.grace_ms + self.rules.max_future_ms;
         Some((end + self.rules.grace_ms).min(quiet_since.saturating_add(patience)))
     }
 
@@ -294,18 +308,37 @@ impl Engine {
         self.lowest_watermark() == Lowest::AllIdle
     }
 
-    /// Closes the window: from now on its events are late.
+    /// Closes the window: from now on its events are late, unless they are in a later one too.
     pub fn close(&mut self, end: i64) -> ClosedWindow {
-        let mut parts: Vec<Groups> =
-            self.sources.iter_mut().filter_map(|source| source.take_window(end)).map(|window| window.groups).collect();
-        parts.sort_by_key(|groups| groups.len());
-        let mut groups = parts.pop().unwrap_or_default();
-        for (group, count) in parts.into_iter().flatten() {
-            *groups.entry(group).or_default() += count;
-        }
-        self.open.remove(&end);
+        let groups = if self.rules.votes.is_some() { self.elect(end) } else { self.take_groups(end) };
+        self.open = self.open.split_off(&(end + 1));
         self.closed_until = self.closed_until.max(end);
-        ClosedWindow { start: end - self.rules.window_ms, end, groups }
+        let (start, shares_start) = (self.rules.windows.start(end), self.rules.windows.cumulate);
+        ClosedWindow { start, end, shares_start, groups }
+    }
+
+    fn elect(&mut self, end: i64) -> Groups {
+        let slices = self.sources.iter().enumerate().flat_map(|(partition, source)| {
+            let ballots = source.slices().filter_map(|(_, slice)| slice.ballots());
+            ballots.map(move |ballots| (partition, ballots))
+        });
+        let groups = elect(&self.rules, end, slices);
+        for source in &mut self.sources {
+            source.take_slices_until(end);
+        }
+        groups
+    }
+
+    fn take_groups(&mut self, end: i64) -> Groups {
+        let mut groups = Groups::default();
+        for source in &mut self.sources {
+            source.take_slices_until(end).into_values().for_each(|slice| slice.drain_into(&mut groups));
+            for slice in source.slices_mut() {
+                slice.add_to(end, &mut groups);
+                slice.settle(end);
+            }
+        }
+        groups
     }
 
     /// The late or bad topic holds records of offsets that are not passed again yet: the next decision must still lead
@@ -322,12 +355,24 @@ impl Engine {
         self.open.len()
     }
 
-    pub fn open_windows(&self) -> impl Iterator<Item = OpenWindowSummary> {
-        self.open.keys().map(|end| OpenWindowSummary {
-            start: end - self.rules.window_ms,
-            end: *end,
-            count: self.sources.iter().filter_map(|source| source.window(*end)).map(|window| window.count).sum(),
-        })
+    /// The next windows to be closed, up to `limit`, each with the events that count in it so far.
+    pub fn open_windows(&self, limit: usize) -> Vec<OpenWindowSummary> {
+        let Some(next_end) = self.next_end() else { return Vec::new() };
+        let step = usize::try_from(self.rules.windows.every_ms).unwrap_or(usize::MAX);
+        let mut ends = BTreeSet::new();
+        for (last_end, first_end) in &self.open {
+            if ends.len() < limit {
+                ends.extend((next_end.max(*first_end)..=*last_end).step_by(step).take(limit));
+            }
+        }
+        let summary = |end| OpenWindowSummary { start: self.rules.windows.start(end), end, count: self.events_in(end) };
+        ends.into_iter().take(limit).map(summary).collect()
+    }
+
+    fn events_in(&self, end: i64) -> u64 {
+        let slices = self.sources.iter().flat_map(Source::slices);
+        let within = slices.filter(|(last_end, slice)| slice.first_end <= end && end <= *last_end);
+        within.map(|(_, slice)| slice.events).sum()
     }
 
     fn lowest_watermark(&self) -> Lowest {

@@ -3,22 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::{
-    engine::{Engine, Event, LateReason, Rules, Verdict},
+    Definition,
+    engine::{Engine, Event, LateReason, Verdict},
+    event::Voter,
     group,
+    rules::Rules,
     source::Source,
-    test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Recount, Truth, WINDOW_MS, partitions, recount},
+    test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Recount, Tap, Truth, WINDOW_MS, partitions, recount},
     test_log::NOW_MS,
 };
 use proptest::prelude::*;
 use std::borrow::Cow;
 
-const RULES: Rules = Rules {
-    window_ms: WINDOW_MS,
-    grace_ms: GRACE_MS,
-    max_future_ms: MAX_FUTURE_MS,
-    max_groups: 1_000,
-    max_open_windows: 1_000,
-};
+fn rules() -> Rules {
+    Rules { max_groups: 1_000, max_open_windows: 1_000, ..Rules::new(&Definition::emoji()) }
+}
 
 fn engine(rules: Rules, partitions: usize) -> Engine {
     let mut engine = Engine::new(rules);
@@ -41,7 +40,11 @@ fn observe_at(engine: &mut Engine, partition: usize, offset: i64, time_ms: i64) 
 }
 
 fn observe_group(engine: &mut Engine, partition: usize, offset: i64, time_ms: i64, group: &[u8]) -> Verdict {
-    engine.observe(partition, &Event { offset, time_ms, record_timestamp_ms: NOW_MS, group })
+    engine.observe(partition, &event(offset, time_ms, NOW_MS, group))
+}
+
+fn event(offset: i64, time_ms: i64, record_timestamp_ms: i64, group: &[u8]) -> Event<'_> {
+    Event { offset, time_ms, record_timestamp_ms, group, inputs: &[], voter: Voter::default() }
 }
 
 /// Feeds everything in a random interleaving, closes whenever possible, and says what came out.
@@ -62,7 +65,7 @@ fn run(mut random: Random, rules: Rules, records: &[Vec<RawRecord>]) -> Recount 
         let origin = (i32::try_from(partition).unwrap(), offset);
         let verdict = match &record.truth {
             Truth::Bad => engine.observe_bad(partition, offset),
-            Truth::Event { time_ms, channel, reaction } => {
+            Truth::Event(Tap { time_ms, channel, reaction, .. }) => {
                 observe_group(&mut engine, partition, offset, *time_ms, &encoded(channel, reaction))
             }
         };
@@ -94,14 +97,14 @@ fn close_all(engine: &mut Engine, result: &mut Recount, last_closed: &mut i64) {
         let window = engine.close(end);
         assert!(window.end > *last_closed, "closed twice or out of order");
         *last_closed = window.end;
-        for (group, count) in &window.groups {
+        for (group, acc) in &window.groups {
             let texts: Vec<String> = group::values(group)
                 .map(|value| match value {
                     group::Value::Text(text) => text.to_owned(),
                     other => panic!("{other:?}"),
                 })
                 .collect();
-            let before = result.counts.insert((window.end, texts[0].clone(), texts[1].clone()), *count);
+            let before = result.counts.insert((window.end, texts[0].clone(), texts[1].clone()), acc.events);
             assert_eq!(before, None);
         }
     }
@@ -116,7 +119,7 @@ proptest! {
         let records = partitions(&mut random, &sizes, 1_500_000_000_000);
         let expected = recount(&records, GRACE_MS, |_, _| i64::MIN);
         for max_open_windows in [1_000, open] {
-            let rules = Rules { max_open_windows, ..RULES };
+            let rules = Rules { max_open_windows, ..rules() };
             prop_assert_eq!(&run(random.clone(), rules, &records), &expected);
             random.next();
         }
@@ -125,7 +128,7 @@ proptest! {
 
 #[test]
 fn the_lowest_watermark_closes() {
-    let mut engine = engine(RULES, 2);
+    let mut engine = engine(rules(), 2);
     assert_eq!(observe_at(&mut engine, 0, 0, 1_000), Verdict::Counted);
     assert_eq!(observe_at(&mut engine, 0, 1, 9_000), Verdict::Counted);
     assert_eq!(engine.closable(i64::MAX), None, "partition 1 has said nothing yet");
@@ -133,13 +136,13 @@ fn the_lowest_watermark_closes() {
     assert_eq!(engine.closable(i64::MAX), None);
     assert_eq!(observe_at(&mut engine, 1, 1, 2_500), Verdict::Counted);
     assert_eq!(engine.closable(0), Some(2_000));
-    assert_eq!(engine.close(2_000).groups.values().sum::<u64>(), 1);
+    assert_eq!(engine.close(2_000).groups.values().map(|acc| acc.events).sum::<u64>(), 1);
     assert_eq!(engine.closable(i64::MAX), None);
 }
 
 #[test]
 fn lateness_is_each_partitions_own() {
-    let mut engine = engine(RULES, 2);
+    let mut engine = engine(rules(), 2);
     observe_at(&mut engine, 0, 0, 8_499);
     assert_eq!(observe_at(&mut engine, 0, 1, 1_000), Verdict::Late(LateReason::Late));
     assert_eq!(observe_at(&mut engine, 0, 2, 7_000), Verdict::Counted, "window 6000-8000 is open until 8500 has come");
@@ -148,7 +151,7 @@ fn lateness_is_each_partitions_own() {
 
 #[test]
 fn an_idle_partition_holds_nothing_and_its_late_comer_is_told() {
-    let mut engine = engine(RULES, 2);
+    let mut engine = engine(rules(), 2);
     observe_at(&mut engine, 0, 0, 1_000);
     observe_at(&mut engine, 0, 1, 5_000);
     engine.set_idle(1, NOW_MS);
@@ -161,7 +164,7 @@ fn an_idle_partition_holds_nothing_and_its_late_comer_is_told() {
 
 #[test]
 fn when_all_are_idle_the_wall_clock_closes_but_not_before_the_window_is_over() {
-    let mut engine = engine(RULES, 2);
+    let mut engine = engine(rules(), 2);
     let start = NOW_MS - NOW_MS % WINDOW_MS;
     observe_at(&mut engine, 0, 0, start + 100);
     engine.set_idle(0, start + 200);
@@ -175,9 +178,8 @@ fn when_all_are_idle_the_wall_clock_closes_but_not_before_the_window_is_over() {
 
 #[test]
 fn a_fast_clock_keeps_no_window_open_for_long() {
-    let mut engine = engine(RULES, 1);
-    let event =
-        Event { offset: 0, time_ms: NOW_MS + 3_600_000, record_timestamp_ms: NOW_MS + 3_600_000, group: b"b\x01" };
+    let mut engine = engine(rules(), 1);
+    let event = event(0, NOW_MS + 3_600_000, NOW_MS + 3_600_000, b"b\x01");
     assert_eq!(engine.observe(0, &event), Verdict::Counted);
     engine.set_idle(0, NOW_MS);
     assert_eq!(engine.idle_deadline_ms(), Some(NOW_MS + WINDOW_MS + GRACE_MS + MAX_FUTURE_MS));
@@ -185,19 +187,19 @@ fn a_fast_clock_keeps_no_window_open_for_long() {
 
 #[test]
 fn a_fast_clock_closes_nothing() {
-    let mut engine = engine(RULES, 1);
+    let mut engine = engine(rules(), 1);
     observe_at(&mut engine, 0, 0, NOW_MS);
     assert_eq!(observe_at(&mut engine, 0, 1, NOW_MS + MAX_FUTURE_MS + 1), Verdict::Late(LateReason::Future));
     assert_eq!(engine.closable(i64::MAX), None);
     assert_eq!(engine.sources()[0].watermark, Some(NOW_MS));
     assert_eq!(engine.totals().clipped, 1);
-    let without_timestamp = Event { offset: 2, time_ms: NOW_MS + 90_000, record_timestamp_ms: -1, group: b"b\x01" };
+    let without_timestamp = event(2, NOW_MS + 90_000, -1, b"b\x01");
     assert_eq!(engine.observe(0, &without_timestamp), Verdict::Counted);
 }
 
 #[test]
 fn a_window_has_room_for_so_many_groups_of_each_partition() {
-    let mut engine = engine(Rules { max_groups: 2, ..RULES }, 2);
+    let mut engine = engine(Rules { max_groups: 2, ..rules() }, 2);
     let groups: [&[u8]; 4] = [b"b\x00", b"b\x01", b"b\x02", b"b\x00"];
     let verdicts: Vec<_> =
         (0..).zip(groups).map(|(offset, group)| observe_group(&mut engine, 0, offset, 1_000, group)).collect();
@@ -209,7 +211,7 @@ fn a_window_has_room_for_so_many_groups_of_each_partition() {
 
 #[test]
 fn too_many_open_windows_hold_back_who_is_ahead() {
-    let mut engine = engine(Rules { max_open_windows: 2, ..RULES }, 2);
+    let mut engine = engine(Rules { max_open_windows: 2, ..rules() }, 2);
     observe_at(&mut engine, 1, 0, 100);
     observe_at(&mut engine, 0, 0, 3_000);
     assert_eq!(observe_at(&mut engine, 0, 1, 9_000), Verdict::Blocked);
@@ -221,7 +223,7 @@ fn too_many_open_windows_hold_back_who_is_ahead() {
 
 #[test]
 fn a_decision_leads_back_to_the_first_event_of_an_open_window() {
-    let mut engine = engine(RULES, 2);
+    let mut engine = engine(rules(), 2);
     for (offset, time_ms) in [(0, 1_000), (1, 2_100), (2, 1_200), (3, 4_700)] {
         observe_at(&mut engine, 0, offset, time_ms);
     }

@@ -1,14 +1,17 @@
-//! A record of the raw topic becomes an event time and a group, or the reason why it cannot.
+//! A record of the raw topic becomes an event time, a group and what the measures need, or the reason why it cannot.
 //!
 //! Pure: the verdict depends on the definition and the record alone, so that it is the same on every reading.
 
 use crate::{
     Definition,
-    definition::TimeSource,
+    definition::{Condition, Function, Literal, TimeSource},
     event_time,
-    extract::{MAX_SLOTS, Plan, Slot, Slots, Unreadable, no_slots},
+    extract::{Plan, Slot, Slots, Unreadable, no_slots},
     group::{self, MAX_GROUP_BYTES},
+    measure::{CellPlan, Decimal, Input, Measures},
 };
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
 use tifo_storage::record_batch::RecordRef;
 
 /// Why a record goes to the bad topic.
@@ -20,28 +23,88 @@ pub struct Bad {
     pub detail: String,
 }
 
-/// Reads one record after the other; keeps a buffer for the group.
+/// A wanted field: its slot in the plan, its path for messages.
+#[derive(Debug, Clone)]
+struct Field {
+    slot: usize,
+    path: String,
+}
+
+/// What one cell of the measures reads.
+#[derive(Debug)]
+struct CellFields {
+    plan: CellPlan,
+    value: Option<Field>,
+    condition: Option<(Field, Literal)>,
+}
+
+/// Who votes: by which fields an event is told apart from others of the same window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Voter {
+    /// Hash of the fields of `dedup`.
+    pub dedup: u128,
+    /// Hash of the fields of `limit`.
+    pub limit: u128,
+}
+
+/// Reads one record after the other; keeps buffers for what it finds.
 #[derive(Debug)]
 pub struct EventReader {
     plan: Plan,
     /// None: the record's timestamp is the event time.
-    time_path: Option<String>,
-    group_paths: Vec<String>,
+    time: Option<Field>,
+    group_by: Vec<Field>,
+    cells: Vec<CellFields>,
+    dedup: Vec<Field>,
+    limit: Vec<Field>,
     group: Vec<u8>,
+    inputs: Vec<Input>,
+    voter: Voter,
+    scratch: Vec<u8>,
+}
+
+/// Gives each different path a slot.
+#[derive(Default)]
+struct Fields(Vec<String>);
+
+impl Fields {
+    fn add(&mut self, path: &str) -> Field {
+        let slot = self.0.iter().position(|known| known == path).unwrap_or_else(|| {
+            self.0.push(path.to_owned());
+            self.0.len() - 1
+        });
+        Field { slot, path: path.to_owned() }
+    }
+
+    fn add_all<'p>(&mut self, paths: impl IntoIterator<Item = &'p String>) -> Vec<Field> {
+        paths.into_iter().map(|path| self.add(path)).collect()
+    }
+
+    fn add_cell(&mut self, plan: &CellPlan) -> CellFields {
+        let value = plan.function.path().map(|path| self.add(path));
+        let condition = plan.condition.as_ref().map(|Condition { path, literal }| (self.add(path), literal.clone()));
+        CellFields { plan: plan.clone(), value, condition }
+    }
 }
 
 impl EventReader {
     pub fn new(definition: &Definition) -> Self {
-        let time_path = match &definition.time {
-            TimeSource::Field(path) => Some(path.clone()),
+        let mut fields = Fields::default();
+        let time = match &definition.time {
+            TimeSource::Field(path) => Some(fields.add(path)),
             TimeSource::Append => None,
         };
-        let group_paths = definition.group_by.clone();
-        let plan = Plan::new(time_path.iter().chain(&group_paths).map(String::as_str));
-        Self { plan, time_path, group_paths, group: Vec::with_capacity(MAX_GROUP_BYTES) }
+        let group_by = fields.add_all(&definition.group_by);
+        let cells = Measures::new(definition).cells.iter().map(|plan| fields.add_cell(plan)).collect();
+        let dedup = definition.dedup.as_ref().map(|dedup| fields.add_all(dedup.by.as_slice())).unwrap_or_default();
+        let limit = definition.limit.as_ref().map(|limit| fields.add_all(limit.by.as_slice())).unwrap_or_default();
+        let plan = Plan::new(fields.0.iter().map(String::as_str));
+        let (group, scratch) = (Vec::with_capacity(MAX_GROUP_BYTES), Vec::with_capacity(MAX_GROUP_BYTES));
+        let voter = Voter::default();
+        Self { plan, time, group_by, cells, dedup, limit, group, inputs: Vec::new(), voter, scratch }
     }
 
-    /// The event time in ms; the group is in [`EventReader::group`] afterwards.
+    /// The event time in ms; group, inputs and voter can be asked for afterwards.
     pub fn read(&mut self, record: &RecordRef<'_>) -> Result<i64, Bad> {
         let Some(value) = record.value else {
             return Err(Bad { reason: "empty_value", detail: "the record has no value".to_owned() });
@@ -50,6 +113,14 @@ impl EventReader {
         self.plan.extract(value, &mut slots).map_err(unreadable)?;
         let time_ms = self.event_time(&slots, record)?;
         self.read_group(&slots)?;
+        self.inputs.clear();
+        for cell in &self.cells {
+            self.inputs.push(cell.input(&slots, &mut self.scratch)?);
+        }
+        self.voter = Voter {
+            dedup: voter_hash(&self.dedup, &slots, &mut self.scratch)?,
+            limit: voter_hash(&self.limit, &slots, &mut self.scratch)?,
+        };
         Ok(time_ms)
     }
 
@@ -58,31 +129,115 @@ impl EventReader {
         &self.group
     }
 
+    /// What the event read last contributes, one entry per cell of the measures.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    pub fn voter(&self) -> Voter {
+        self.voter
+    }
+
     fn event_time(&self, slots: &Slots<'_>, record: &RecordRef<'_>) -> Result<i64, Bad> {
-        let (Some(path), [slot, ..]) = (&self.time_path, slots) else {
+        let Some(field) = &self.time else {
             return event_time::from_ms(record.timestamp_ms).ok_or_else(|| no_time("the record's timestamp"));
         };
-        match slot {
-            Slot::Integer(ms) => event_time::from_ms(*ms).ok_or_else(|| no_time(path)),
-            Slot::Text(text) => event_time::from_text(text).ok_or_else(|| no_time(path)),
-            other => Err(wrong(path, other, "a time")),
+        match field.slot(slots) {
+            Slot::Integer(ms) => event_time::from_ms(*ms).ok_or_else(|| no_time(&field.path)),
+            Slot::Text(text) => event_time::from_text(text).ok_or_else(|| no_time(&field.path)),
+            other => Err(wrong(&field.path, other, "a time")),
         }
     }
 
     fn read_group(&mut self, slots: &Slots<'_>) -> Result<(), Bad> {
         self.group.clear();
-        let first = usize::from(self.time_path.is_some()).min(MAX_SLOTS);
-        for (slot, path) in slots.iter().skip(first).zip(&self.group_paths) {
-            if !group::encode(slot, &mut self.group) {
-                return Err(wrong(path, slot, "a text, a whole number or a boolean"));
-            }
+        for field in &self.group_by {
+            field.encode(slots, &mut self.group)?;
             if self.group.len() > MAX_GROUP_BYTES {
-                let detail = format!("the group is over {MAX_GROUP_BYTES} bytes at `{path}`");
+                let detail = format!("the group is over {MAX_GROUP_BYTES} bytes at `{}`", field.path);
                 return Err(Bad { reason: "group_too_long", detail });
             }
         }
         Ok(())
     }
+}
+
+impl Field {
+    fn slot<'s, 'a>(&self, slots: &'s Slots<'a>) -> &'s Slot<'a> {
+        slots.get(self.slot).unwrap_or(&Slot::Missing)
+    }
+
+    fn encode(&self, slots: &Slots<'_>, into: &mut Vec<u8>) -> Result<(), Bad> {
+        let slot = self.slot(slots);
+        if group::encode(slot, into) {
+            Ok(())
+        } else {
+            Err(wrong(&self.path, slot, "a text, a whole number or a boolean"))
+        }
+    }
+}
+
+impl CellFields {
+    fn input(&self, slots: &Slots<'_>, scratch: &mut Vec<u8>) -> Result<Input, Bad> {
+        if self.condition.as_ref().is_some_and(|(field, literal)| !equals(field.slot(slots), literal)) {
+            return Ok(Input::Nothing);
+        }
+        let Some(field) = &self.value else { return Ok(Input::Presence) };
+        match self.plan.function {
+            Function::Distinct(_) => {
+                scratch.clear();
+                field.encode(slots, scratch)?;
+                Ok(Input::Hash(hash(scratch).h1))
+            }
+            Function::Fastest { .. } => {
+                scratch.clear();
+                field.encode(slots, scratch)?;
+                if scratch.len() > MAX_GROUP_BYTES {
+                    let detail = format!("`{}` is over {MAX_GROUP_BYTES} bytes", field.path);
+                    return Err(Bad { reason: "value_too_long", detail });
+                }
+                Ok(Input::Value(scratch.as_slice().into()))
+            }
+            _ => number(field, slots).map(Input::Number),
+        }
+    }
+}
+
+fn number(field: &Field, slots: &Slots<'_>) -> Result<Decimal, Bad> {
+    match field.slot(slots) {
+        Slot::Integer(number) => Ok(Decimal::from_integer(*number)),
+        Slot::Fraction(number) => Decimal::from_fraction(*number).ok_or_else(|| Bad {
+            reason: "wrong_type",
+            detail: format!("`{}` is {number}, too large a number", field.path),
+        }),
+        other => Err(wrong(&field.path, other, "a number")),
+    }
+}
+
+fn equals(slot: &Slot<'_>, literal: &Literal) -> bool {
+    match (slot, literal) {
+        (Slot::Text(text), Literal::Text(wanted)) => text == wanted,
+        (Slot::Integer(number), Literal::Integer(wanted)) => number == wanted,
+        (Slot::Boolean(flag), Literal::Boolean(wanted)) => flag == wanted,
+        _ => false,
+    }
+}
+
+/// Of the fields' values, each encoded so that no two lists of values are alike; 0 if nobody asks.
+fn voter_hash(fields: &[Field], slots: &Slots<'_>, scratch: &mut Vec<u8>) -> Result<u128, Bad> {
+    if fields.is_empty() {
+        return Ok(0);
+    }
+    scratch.clear();
+    fields.iter().try_for_each(|field| field.encode(slots, scratch))?;
+    Ok(hash(scratch).as_u128())
+}
+
+/// With a fixed key: equal on every reading. 128 bits, so that no voter is taken for another.
+fn hash(bytes: &[u8]) -> siphasher::sip128::Hash128 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(bytes);
+    hasher.finish128()
 }
 
 fn unreadable(error: Unreadable) -> Bad {
@@ -103,6 +258,7 @@ fn wrong(path: &str, slot: &Slot<'_>, wanted: &str) -> Bad {
         Slot::Text(_) => "a text",
         Slot::Integer(_) => "a number",
         Slot::Boolean(_) => "a boolean",
+        Slot::Fraction(_) => "a number with a fraction",
         Slot::Other(what) => what,
     };
     Bad { reason: "wrong_type", detail: format!("`{path}` is {found}, not {wanted}") }

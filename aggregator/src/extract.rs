@@ -7,8 +7,8 @@
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, fmt};
 
-/// Fields of one plan: the event time and the group.
-pub const MAX_SLOTS: usize = crate::definition::MAX_GROUP_FIELDS + 1;
+/// Fields of one plan: the event time, the group, what is measured, who votes.
+pub const MAX_SLOTS: usize = crate::definition::MAX_FIELDS;
 /// Objects and arrays within one another. The parser recurses; a deeper event is not readable.
 pub const MAX_NESTING: usize = 128;
 
@@ -20,7 +20,9 @@ pub enum Slot<'a> {
     Text(Cow<'a, str>),
     Integer(i64),
     Boolean(bool),
-    /// null, a fraction, a huge number, an object or an array: the word says which.
+    /// A number with a fraction or an exponent.
+    Fraction(f64),
+    /// null, a huge whole number, an object or an array: the word says which.
     Other(&'static str),
 }
 
@@ -279,8 +281,8 @@ impl<'a> Visitor<'a> for SlotSeed {
         Ok(i64::try_from(number).map_or(Slot::Other("a number over 2^63"), Slot::Integer))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Slot<'a>, E> {
-        Ok(Slot::Other("not a whole number"))
+    fn visit_f64<E>(self, number: f64) -> Result<Slot<'a>, E> {
+        Ok(Slot::Fraction(number))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Slot<'a>, E> {
@@ -352,7 +354,8 @@ mod tests {
         for (json, expected) in [
             ("true", Slot::Boolean(true)),
             ("-3", Slot::Integer(-3)),
-            ("1.0", Slot::Other("not a whole number")),
+            ("1.0", Slot::Fraction(1.0)),
+            ("-2.5e3", Slot::Fraction(-2_500.0)),
             ("9223372036854775808", Slot::Other("a number over 2^63")),
             ("null", Slot::Other("null")),
             ("[1,{}]", Slot::Other("an array")),
@@ -417,6 +420,7 @@ mod tests {
             (Slot::Text(text), Some(value)) => value.as_str() == Some(text),
             (Slot::Integer(number), Some(value)) => value.as_i64() == Some(*number),
             (Slot::Boolean(flag), Some(value)) => value.as_bool() == Some(*flag),
+            (Slot::Fraction(number), Some(value)) => value.is_f64() && value.as_f64() == Some(*number),
             (Slot::Other(_), Some(value)) => !value.is_string() && !value.is_boolean() && value.as_i64().is_none(),
             _ => false,
         }

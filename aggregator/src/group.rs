@@ -35,7 +35,7 @@ pub fn encode(slot: &Slot<'_>, into: &mut Vec<u8>) -> bool {
             into.extend_from_slice(&number.to_le_bytes());
         }
         Slot::Boolean(flag) => into.extend_from_slice(&[BOOLEAN, u8::from(*flag)]),
-        Slot::Missing | Slot::Other(_) => return false,
+        Slot::Missing | Slot::Fraction(_) | Slot::Other(_) => return false,
     }
     true
 }
@@ -48,6 +48,20 @@ pub fn values(encoded: &[u8]) -> impl Iterator<Item = Value<'_>> {
         rest = after;
         Some(value)
     })
+}
+
+/// The encoding of some of the values, by their places.
+pub fn selected(encoded: &[u8], places: &[usize]) -> Vec<u8> {
+    let mut rest = encoded;
+    let mut selected = Vec::new();
+    let mut place = 0;
+    while let Some((_, after)) = decode(rest) {
+        if places.contains(&place) {
+            selected.extend_from_slice(rest.get(..rest.len() - after.len()).unwrap_or_default());
+        }
+        (rest, place) = (after, place + 1);
+    }
+    selected
 }
 
 fn decode(encoded: &[u8]) -> Option<(Value<'_>, &[u8])> {
@@ -66,17 +80,33 @@ fn decode(encoded: &[u8]) -> Option<(Value<'_>, &[u8])> {
     }
 }
 
+/// Appends a value as JSON has it.
+pub fn push_json(value: &Value<'_>, into: &mut String) {
+    match value {
+        Value::Text(text) => into.push_str(&json_text(text)),
+        Value::Integer(number) => into.push_str(&number.to_string()),
+        Value::Boolean(flag) => into.push_str(if *flag { "true" } else { "false" }),
+    }
+}
+
+/// A text in quotes, escaped.
+pub fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 /// Appends the record key's part for this group: the values, each followed by `|`. `|` and `\` inside a value are
 /// written `\|` and `\\`, so that different groups never share a key.
 pub fn push_key(encoded: &[u8], into: &mut String) {
-    for value in values(encoded) {
-        match value {
-            Value::Text(text) => push_escaped(text, into),
-            Value::Integer(number) => into.push_str(&number.to_string()),
-            Value::Boolean(flag) => into.push_str(if flag { "true" } else { "false" }),
-        }
-        into.push('|');
+    values(encoded).for_each(|value| push_key_value(&value, into));
+}
+
+/// One value and its `|`.
+pub fn push_key_value(value: &Value<'_>, into: &mut String) {
+    match value {
+        Value::Text(text) => push_escaped(text, into),
+        plain => push_json(plain, into),
     }
+    into.push('|');
 }
 
 fn push_escaped(text: &str, into: &mut String) {
@@ -112,7 +142,9 @@ mod tests {
         let bytes = encoded(&[text("ch|1"), Slot::Integer(-5), Slot::Boolean(true), text("")]);
         let expected = [Value::Text("ch|1"), Value::Integer(-5), Value::Boolean(true), Value::Text("")];
         assert_eq!(values(&bytes).collect::<Vec<_>>(), expected);
-        assert!(!encode(&Slot::Missing, &mut Vec::new()) && !encode(&Slot::Other("null"), &mut Vec::new()));
+        assert_eq!(selected(&bytes, &[1, 2]), encoded(&[Slot::Integer(-5), Slot::Boolean(true)]));
+        assert!(!encode(&Slot::Missing, &mut Vec::new()) && !encode(&Slot::Fraction(0.5), &mut Vec::new()));
+        assert!(!encode(&Slot::Other("null"), &mut Vec::new()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Windows over a raw topic, exactly once, inside the broker.
 //!
-//! The way of an event: `reader` (fetch) -> `event` (JSON to time and group) -> `engine` (windows, pure) -> `rows` (one
+//! The way of an event: `reader` (fetch) -> `event` (JSON to time, group and inputs) -> `engine` (windows, pure;
+//! each partition's part in `source`, `slice`, `votes`, `measure`) -> `rows` (one
 //! batch with the `decision`) -> aggregate topic; what is not counted goes through `side_topics`. `recovery` reads
 //! the last decision after any stop. It reaches the log only through `tifo_broker::LogClient`.
 //!
@@ -18,15 +19,19 @@ mod event;
 mod event_time;
 mod extract;
 mod group;
+mod measure;
 mod meters;
 mod offset_ranges;
 mod pump;
 mod reader;
 mod recovery;
 mod rows;
+mod rules;
 mod side_topics;
+mod slice;
 mod source;
 mod status;
+mod votes;
 
 #[cfg(test)]
 mod crash_tests;
@@ -38,9 +43,14 @@ mod task_tests;
 mod test_events;
 #[cfg(test)]
 mod test_log;
+#[cfg(test)]
+mod window_tests;
 
 pub use aggregator::Aggregator;
 pub use decision::{DECISION_HEADER, Decision, PartitionDecision, Totals};
-pub use definition::{Definition, DefinitionError, SideTopic, TimeSource, Window};
+pub use definition::{
+    Condition, Dedup, Definition, DefinitionError, Function, Keep, Limit, Literal, Measure, Moment, Paths, Shape,
+    SideTopic, TimeSource, Top, Window,
+};
 pub use error::AggregatorError;
 pub use status::{PartitionStatus, State, Status, StatusHandle, WindowStatus};

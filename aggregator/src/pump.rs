@@ -219,9 +219,8 @@ impl<'a> Pump<'a> {
 
     /// Reading on here would only pile up windows that the partition behind must close first.
     fn runs_ahead(&self, watermark: Option<i64>, behind: Option<i64>) -> bool {
-        let rules = self.engine.rules();
         match (watermark, behind) {
-            (Some(watermark), Some(behind)) => watermark - behind > rules.window_ms + rules.grace_ms,
+            (Some(watermark), Some(behind)) => watermark - behind > self.engine.rules().stride_ms(),
             (Some(_), None) => true,
             (None, _) => false,
         }
@@ -423,8 +422,14 @@ impl SliceCounter<'_> {
                 return true;
             }
         };
-        let group = self.events.group();
-        let event = Event { offset: record.offset, time_ms, record_timestamp_ms: record.timestamp_ms, group };
+        let event = Event {
+            offset: record.offset,
+            time_ms,
+            record_timestamp_ms: record.timestamp_ms,
+            group: self.events.group(),
+            inputs: self.events.inputs(),
+            voter: self.events.voter(),
+        };
         let verdict = self.engine.observe(self.partition, &event);
         if let Verdict::Late(reason) = verdict {
             let record = owned(record, records);

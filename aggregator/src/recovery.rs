@@ -8,9 +8,10 @@ use crate::{
     AggregatorError, Definition,
     decision::{DECISION_HEADER, Decision, PartitionDecision},
     definition::TimeSource,
-    engine::{Engine, Rules},
+    engine::Engine,
     offset_ranges::OffsetRanges,
     reader::MAX_DECOMPRESSED_BYTES,
+    rules::Rules,
     side_topics::{Origin, SideTopics},
     source::Source,
 };
@@ -65,7 +66,10 @@ pub async fn recover(client: &dyn LogClient, definition: &Definition) -> Result<
     let (bad, bad_end) = written_since(client, definition, &definition.bad_topic(), from.1).await?;
     let sides = SideTopics::new(definition, late_end, bad_end);
     let rules = Rules::new(definition);
-    let engine = decision.as_ref().map_or_else(|| Engine::new(rules), |decision| Engine::restore(rules, decision));
+    let engine = match &decision {
+        Some(decision) => Engine::restore(rules, decision),
+        None => Engine::new(rules),
+    };
     let (epoch, sequence) = decision.as_ref().map_or((1, 0), |decision| (decision.epoch + 1, decision.sequence));
     let mut restored = Restored { engine, sides, high_watermarks: Vec::new(), epoch, sequence, scanned_from: from };
     add_sources(client, definition, decision.as_ref(), Sides { late, bad }, &mut restored).await?;

@@ -1,4 +1,4 @@
-//! What the engine knows of one source partition: its watermark, its share of the open windows, and what of it was
+//! What the engine knows of one source partition: its watermark, its slices of the open windows, and what of it was
 //! settled before the last restart. Pure.
 //!
 //! Every judgement here depends on the partition's log alone (and on which windows are closed), never on how the
@@ -6,32 +6,21 @@
 
 use crate::{
     decision::PartitionDecision,
-    engine::{Event, LateReason, Rules},
+    engine::{Event, LateReason},
     offset_ranges::OffsetRanges,
+    rules::Rules,
+    slice::{Place, Slice, Taken},
 };
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
-
-/// Counts of one window by encoded group.
-pub type Groups = HashMap<Box<[u8]>, u64>;
-
-/// One partition's part of a window that is not closed.
-#[derive(Debug)]
-pub struct OpenWindow {
-    /// The first offset that was counted here, and the watermark before it: where recovery resumes.
-    first_offset: i64,
-    watermark_before: Option<i64>,
-    pub groups: Groups,
-    pub count: u64,
-}
 
 /// What an event is, before anything is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
     Late(LateReason),
-    /// It belongs to the open window that ends here.
+    /// It counts in the windows that end from `first_end` to `last_end`.
     Open {
-        end: i64,
+        first_end: i64,
+        last_end: i64,
     },
 }
 
@@ -43,8 +32,8 @@ pub struct Source {
     pub watermark: Option<i64>,
     /// Since when it holds back no window; None: it does.
     pub idle_since_ms: Option<i64>,
-    /// Keyed by window end.
-    windows: BTreeMap<i64, OpenWindow>,
+    /// Keyed by the end of the last window that each is in.
+    slices: BTreeMap<i64, Slice>,
     /// `next` of the decision that was restored: what lies below is settled unless its window is still open.
     decided: i64,
     watermark_at_decided: Option<i64>,
@@ -73,11 +62,11 @@ impl Source {
     /// The partition was made anew: nothing of its old offsets is settled any more.
     pub fn begin_again(&mut self, offset: i64) {
         let watermark = self.watermark.max(self.watermark_at_decided);
-        let windows = std::mem::take(&mut self.windows);
-        *self = Self { watermark, windows, ..Self::starting_at(offset) };
-        for window in self.windows.values_mut() {
-            window.first_offset = offset;
-            window.watermark_before = watermark;
+        let slices = std::mem::take(&mut self.slices);
+        *self = Self { watermark, slices, ..Self::starting_at(offset) };
+        for slice in self.slices.values_mut() {
+            slice.first_offset = offset;
+            slice.watermark_before = watermark;
         }
     }
 
@@ -104,15 +93,26 @@ impl Source {
     }
 
     pub fn judge(&self, rules: &Rules, closed_until: i64, event: &Event<'_>) -> Judgement {
-        let end = rules.window_end(event.time_ms);
-        if rules.is_future(event) {
-            Judgement::Late(LateReason::Future)
-        } else if self.watermark_before(event.offset).is_some_and(|watermark| end + rules.grace_ms <= watermark) {
+        if event.is_future(rules) {
+            return Judgement::Late(LateReason::Future);
+        }
+        if rules.open_ms.is_some_and(|open| event.time_ms < open) {
+            return Judgement::Late(LateReason::NotOpen);
+        }
+        if rules.close_ms.is_some_and(|close| event.time_ms >= close) {
+            return Judgement::Late(LateReason::PollClosed);
+        }
+        let (first_end, last_end) = (rules.windows.next_end(event.time_ms), rules.windows.last_end(event.time_ms));
+        // A window is still open to it while `end + grace` is above its own partition's watermark.
+        let in_time =
+            self.watermark_before(event.offset).map(|watermark| rules.windows.next_end(watermark - rules.grace_ms));
+        let first_end = in_time.map_or(first_end, |in_time| first_end.max(in_time));
+        if first_end > last_end {
             Judgement::Late(LateReason::Late)
-        } else if end <= closed_until {
+        } else if last_end <= closed_until {
             Judgement::Late(LateReason::WindowClosed)
         } else {
-            Judgement::Open { end }
+            Judgement::Open { first_end, last_end }
         }
     }
 
@@ -130,43 +130,36 @@ impl Source {
         self.next = event.offset + 1;
     }
 
-    pub fn has_window(&self, end: i64) -> bool {
-        self.windows.contains_key(&end)
+    pub fn has_slice(&self, last_end: i64) -> bool {
+        self.slices.contains_key(&last_end)
     }
 
-    /// Counts the event; false if the window has no room for another group. `watermark_before` is that before the event.
-    pub fn count(&mut self, rules: &Rules, end: i64, event: &Event<'_>, watermark_before: Option<i64>) -> bool {
-        let window = self.windows.entry(end).or_insert_with(|| OpenWindow {
-            first_offset: event.offset,
-            watermark_before,
-            groups: Groups::default(),
-            count: 0,
-        });
-        if let Some(count) = window.groups.get_mut(event.group) {
-            *count += 1;
-        } else if window.groups.len() < rules.max_groups {
-            window.groups.insert(event.group.into(), 1);
-        } else {
-            return false;
-        }
-        window.count += 1;
-        true
+    /// Counts the event in the slice of its last window.
+    pub fn count(&mut self, rules: &Rules, last_end: i64, event: &Event<'_>, place: &Place) -> Taken {
+        let slice = self.slices.entry(last_end).or_insert_with(|| Slice::new(rules, event, place));
+        slice.take(rules, event, place)
     }
 
-    pub fn take_window(&mut self, end: i64) -> Option<OpenWindow> {
-        self.windows.remove(&end)
+    /// The slices whose last window this or an earlier one is.
+    pub fn take_slices_until(&mut self, end: i64) -> BTreeMap<i64, Slice> {
+        let later = self.slices.split_off(&(end + 1));
+        std::mem::replace(&mut self.slices, later)
     }
 
-    pub fn window(&self, end: i64) -> Option<&OpenWindow> {
-        self.windows.get(&end)
+    pub fn slices(&self) -> impl Iterator<Item = (i64, &Slice)> {
+        self.slices.iter().map(|(last_end, slice)| (*last_end, slice))
+    }
+
+    pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut Slice> {
+        self.slices.values_mut()
     }
 
     pub fn decision(&self, partition: i32) -> PartitionDecision {
-        let oldest = self.windows.values().min_by_key(|window| window.first_offset);
+        let oldest = self.slices.values().min_by_key(|slice| slice.first_offset);
         let next = self.next.max(self.decided);
         let watermark = self.watermark_before(next);
         let (resume, resume_watermark) =
-            oldest.map_or((self.next, self.watermark), |window| (window.first_offset, window.watermark_before));
+            oldest.map_or((self.next, self.watermark), |slice| (slice.first_offset, slice.watermark_before));
         let idle = self.idle_since_ms.is_some();
         PartitionDecision { partition, next, watermark, resume, resume_watermark, idle }
     }

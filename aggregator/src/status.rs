@@ -32,6 +32,10 @@ pub struct Status {
     pub bad: u64,
     pub clipped: u64,
     pub skipped: u64,
+    /// Of the counted ones: those whose voter had voted before.
+    pub repeated: u64,
+    /// Of the counted ones: those too late for some of their windows.
+    pub partial: u64,
     /// Since the aggregate began.
     pub decisions: u64,
     pub epoch: u64,
@@ -89,7 +93,7 @@ impl Status {
             .collect();
         self.lag = self.partitions.iter().map(|partition| partition.lag).sum();
         self.open_window_count = engine.open_window_count();
-        self.open_windows = engine.open_windows().take(MAX_LISTED_WINDOWS).map(WindowStatus::from).collect();
+        self.open_windows = engine.open_windows(MAX_LISTED_WINDOWS).into_iter().map(WindowStatus::from).collect();
         self.closed_until = Some(engine.closed_until()).filter(|until| *until > i64::MIN);
         self.show_totals(engine.totals());
     }
@@ -100,6 +104,8 @@ impl Status {
         self.bad = totals.bad;
         self.clipped = totals.clipped;
         self.skipped = totals.skipped;
+        self.repeated = totals.repeated;
+        self.partial = totals.partial;
     }
 }
 

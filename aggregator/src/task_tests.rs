@@ -29,11 +29,13 @@ impl Running {
         Ok(Self { aggregator, shutdown })
     }
 
-    /// Waits until so many events are accounted for and no window is open.
+    /// Waits until so many events are accounted for, all is read (again, after a restart) and no window is open.
     pub async fn done(&self, events: usize) -> Status {
         let events = u64::try_from(events).unwrap();
-        let is_done =
-            |status: &Status| status.counted + status.late + status.bad >= events && status.open_window_count == 0;
+        let is_done = |status: &Status| {
+            let accounted = status.counted + status.late + status.bad;
+            accounted >= events && status.lag == 0 && status.open_window_count == 0
+        };
         self.aggregator.status_handle().wait_for(is_done).await
     }
 

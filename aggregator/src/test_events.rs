@@ -38,8 +38,20 @@ impl Random {
 /// What a raw record is, apart from lateness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Truth {
-    Event { time_ms: i64, channel: String, reaction: String },
+    Event(Tap),
     Bad,
+}
+
+/// A readable event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    pub time_ms: i64,
+    pub channel: String,
+    pub reaction: String,
+    pub user: String,
+    /// In hundredths.
+    pub score: i64,
+    pub right: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -54,7 +66,8 @@ pub fn event(time_ms: i64, channel: &str, reaction: &str) -> RawRecord {
         "emoji_id": "e100", "user_id": "u1", "timestamp": time_ms, "channel_id": channel,
         "metadata": {"reaction": reaction, "emotion": "other"},
     });
-    let truth = Truth::Event { time_ms, channel: channel.to_owned(), reaction: reaction.to_owned() };
+    let (channel, reaction) = (channel.to_owned(), reaction.to_owned());
+    let truth = Truth::Event(Tap { time_ms, channel, reaction, user: "u1".to_owned(), score: 0, right: false });
     RawRecord { timestamp_ms: NOW_MS, value: value.to_string().into_bytes(), truth }
 }
 
@@ -77,7 +90,7 @@ pub fn recount(partitions: &[Vec<RawRecord>], grace_ms: i64, closed: impl Fn(i32
     for (partition, records) in (0..).zip(partitions) {
         let mut newest = i64::MIN / 2;
         for (offset, record) in (0..).zip(records) {
-            let Truth::Event { time_ms, channel, reaction } = &record.truth else {
+            let Truth::Event(Tap { time_ms, channel, reaction, .. }) = &record.truth else {
                 recount.bad.push((partition, offset));
                 continue;
             };
@@ -137,6 +150,7 @@ fn partition(random: &mut Random, size: u64, from_ms: i64, pace: u64) -> Vec<Raw
 /// A good event, spelt in one of many ways.
 fn spelt(random: &mut Random, time_ms: i64) -> RawRecord {
     let (channel, reaction) = (*random.pick(&CHANNELS), *random.pick(&REACTIONS));
+    let (user, score, right) = (format!("u{}", random.below(20)), score(random), random.chance(40));
     let time = if random.chance(20) { format!("\"{time_ms}\"") } else { time_ms.to_string() };
     let text = |random: &mut Random, text: &str| {
         if random.chance(20) {
@@ -157,6 +171,9 @@ fn spelt(random: &mut Random, time_ms: i64) -> RawRecord {
             "{\"timestamp\":1,\"metadata\":{\"reaction\":\"no\"},\"list\":[{\"channel_id\":\"no\"}]}".to_owned(),
         ),
         ("reaction".to_owned(), "\"no\"".to_owned()),
+        ("user_id".to_owned(), text(random, &user)),
+        ("score".to_owned(), number(random, score)),
+        ("right".to_owned(), right.to_string()),
     ];
     for index in (1..fields.len()).rev() {
         let other = usize::try_from(random.below(u64::try_from(index).unwrap() + 1)).unwrap();
@@ -164,8 +181,21 @@ fn spelt(random: &mut Random, time_ms: i64) -> RawRecord {
     }
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
     let value = format!("{{{}}}", fields.join(if random.chance(10) { " ,\n" } else { "," }));
-    let truth = Truth::Event { time_ms, channel: channel.to_owned(), reaction: reaction.to_owned() };
-    RawRecord { timestamp_ms: NOW_MS, value: value.into_bytes(), truth }
+    let tap = Tap { time_ms, channel: channel.to_owned(), reaction: reaction.to_owned(), user, score, right };
+    RawRecord { timestamp_ms: NOW_MS, value: value.into_bytes(), truth: Truth::Event(tap) }
+}
+
+fn score(random: &mut Random) -> i64 {
+    i64::try_from(random.below(200_000)).unwrap() - 100_000
+}
+
+/// Hundredths, with a fraction, with an exponent, or whole.
+fn number(random: &mut Random, score: i64) -> String {
+    match score % 100 {
+        0 if random.chance(50) => (score / 100).to_string(),
+        _ if random.chance(30) => format!("{score}e-2"),
+        _ => format!("{}{}.{:02}", if score < 0 { "-" } else { "" }, score.abs() / 100, score.abs() % 100),
+    }
 }
 
 fn garbage(random: &mut Random, time_ms: i64) -> RawRecord {

@@ -37,6 +37,10 @@ pub struct Settings {
     pub http: HttpConfig,
     pub mqtt: MqttConfig,
     pub stream: Vec<Stream>,
+    /// Aggregates beside those of the streams.
+    pub aggregate: Vec<Definition>,
+    /// The same as SQL: `CREATE AGGREGATE …`.
+    pub aggregate_sql: Vec<String>,
 }
 
 /// One declared pipeline: raw topic, ingest, aggregate, aggregate topic, fan-out.
@@ -77,6 +81,8 @@ impl Default for Settings {
             http: HttpConfig::default(),
             mqtt: MqttConfig::default(),
             stream: vec![Stream::emoji()],
+            aggregate: Vec::new(),
+            aggregate_sql: Vec::new(),
         }
     }
 }
@@ -215,8 +221,40 @@ impl Settings {
                 .validate()
                 .map_err(|error| ConfigError::Value(format!("stream {}: {error}", stream.name)))?;
         }
-        Ok(())
+        self.aggregates().and_then(|aggregates| check_apart(&aggregates))
     }
+
+    /// Every aggregate that is declared: the streams', then the others, each valid.
+    pub fn aggregates(&self) -> Result<Vec<Definition>, ConfigError> {
+        let mut all: Vec<Definition> = self.stream.iter().map(|stream| stream.aggregate.clone()).collect();
+        for definition in &self.aggregate {
+            definition.validate().map_err(|error| ConfigError::Value(error.to_string()))?;
+            all.push(definition.clone());
+        }
+        for text in &self.aggregate_sql {
+            let definition = Definition::from_sql(text);
+            all.push(definition.map_err(|error| ConfigError::Value(format!("setting `aggregate_sql`: {error}")))?);
+        }
+        Ok(all)
+    }
+}
+
+/// No two aggregates bear one name or write to one topic.
+fn check_apart(aggregates: &[Definition]) -> Result<(), ConfigError> {
+    let (mut names, mut topics) = (BTreeSet::new(), BTreeSet::new());
+    for aggregate in aggregates {
+        if !names.insert(aggregate.name.clone()) {
+            return Err(ConfigError::Value(format!("two aggregates are named `{}`", aggregate.name)));
+        }
+        for topic in [aggregate.into.clone(), aggregate.late_topic(), aggregate.bad_topic()] {
+            if topics.contains(&topic) {
+                let name = &aggregate.name;
+                return Err(ConfigError::Value(format!("aggregate `{name}`: another one writes to topic `{topic}`")));
+            }
+            topics.insert(topic);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

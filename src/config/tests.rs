@@ -66,3 +66,41 @@ fn durability_is_told_and_can_be_set() {
     assert_eq!(loaded.settings.kafka.settings["durability"], "fsync");
     assert!(refusal("[kafka]\ndurability = 'fast'").contains("page-cache, fsync"));
 }
+
+const POLL: &str = r#"
+[[aggregate]]
+name = "poll"
+from = "votes"
+into = "results"
+window = { cumulate = "10m", every = "2s" }
+group_by = ["choice"]
+measure = { count = "count()", users = "distinct(user_id)" }
+dedup = { by = ["user_id", "poll_id"], keep = "last" }
+limit = { by = "user_id", max = 20 }
+"#;
+
+#[test]
+fn aggregates_are_declared_beside_the_streams_as_tables_or_as_sql() {
+    let sql = "CREATE AGGREGATE quiz INTO answers AS SELECT a, COUNT(*) FROM taps WINDOW TUMBLING (SIZE 2 SECONDS) GROUP BY a";
+    let settings = load_file(&format!("aggregate_sql = ['{sql}']\n{POLL}")).unwrap().settings;
+    let names: Vec<_> = settings.aggregates().unwrap().into_iter().map(|aggregate| aggregate.name).collect();
+    assert_eq!(names, ["emoji", "poll", "quiz"]);
+}
+
+#[test]
+fn a_wrong_aggregate_is_refused_in_words() {
+    let cases = [
+        ("group_by", "grup_by", "did you mean `group_by`"),
+        ("cumulate", "cumulte", "a window is"),
+        ("10m", "10 minutes", "is not a duration"),
+        ("distinct(", "distnct(", "there is no function `distnct`; did you mean `distinct`?"),
+        ("\"poll\"", "\"emoji\"", "two aggregates are named `emoji`"),
+        ("results", "emoji-counts", "another one writes to topic `emoji-counts`"),
+        ("results", "votes", "topic `votes` is already used as `from`"),
+    ];
+    for (from, to, expected) in cases {
+        let said = refusal(&POLL.replacen(from, to, 1));
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(refusal("aggregate_sql = ['CREATE TABLE x']").contains("found `TABLE` where AGGREGATE belongs"));
+}

@@ -1,0 +1,154 @@
+//! The definition's numbers, in ms, and the arithmetic of windows. Pure.
+//!
+//! A window is named by its end. An event is in the windows from its first end to its last, `every_ms` apart: one for
+//! tumbling windows, several for the others. How far each goes back differs; which an event is in is all that counting needs.
+
+use crate::{
+    Definition,
+    definition::{Keep, Window},
+    measure::Measures,
+};
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    pub windows: Windows,
+    pub grace_ms: i64,
+    pub max_future_ms: i64,
+    /// Events before are not counted.
+    pub open_ms: Option<i64>,
+    /// Events from here on are not counted.
+    pub close_ms: Option<i64>,
+    /// Groups that one source partition may add to a slice; hopping windows are made of several slices.
+    pub max_groups: usize,
+    pub max_open_windows: usize,
+    pub measures: Measures,
+    pub votes: Option<Votes>,
+}
+
+/// The grid of windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    pub size_ms: i64,
+    pub every_ms: i64,
+    /// A window begins only every `size_ms`, and is told again and again until it is whole.
+    pub cumulate: bool,
+    /// Where the grid is fixed.
+    pub origin_ms: i64,
+}
+
+/// How events of one voter stand in for one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Votes {
+    /// One vote a voter, and which.
+    pub dedup: Option<Keep>,
+    /// So many events a user.
+    pub limit: Option<usize>,
+    /// Voters per window and source partition.
+    pub max_voters: usize,
+}
+
+impl Rules {
+    pub fn new(definition: &Definition) -> Self {
+        let (dedup, limit) = (definition.dedup.as_ref(), definition.limit.as_ref());
+        let votes = Votes {
+            dedup: dedup.map(|dedup| dedup.keep),
+            limit: limit.map(|limit| limit.max),
+            max_voters: definition.max_voters,
+        };
+        let windows = Windows::new(definition);
+        Self {
+            windows,
+            grace_ms: ms(definition.grace),
+            max_future_ms: ms(definition.max_future),
+            open_ms: definition.open.as_ref().map(|open| open.ms),
+            close_ms: definition.close.as_ref().map(|close| close.ms),
+            max_groups: (definition.max_groups / windows.slices()).max(1),
+            max_open_windows: definition.max_open_windows,
+            measures: Measures::new(definition),
+            votes: (dedup.is_some() || limit.is_some()).then_some(votes),
+        }
+    }
+
+    /// How far a partition may run ahead of another before it only piles up windows.
+    pub fn stride_ms(&self) -> i64 {
+        self.windows.every_ms + self.grace_ms
+    }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Windows {
+    fn new(definition: &Definition) -> Self {
+        let (size, every) = definition.window.times();
+        Self {
+            size_ms: ms(size).max(1),
+            every_ms: ms(every).max(1),
+            cumulate: matches!(definition.window, Window::Cumulate { .. }),
+            origin_ms: definition.open.as_ref().map_or(0, |open| open.ms),
+        }
+    }
+
+    /// Slices of one window.
+    fn slices(&self) -> usize {
+        if self.cumulate { 1 } else { usize::try_from(self.size_ms / self.every_ms).unwrap_or(1) }
+    }
+
+    /// The first end after a time.
+    pub fn next_end(&self, time_ms: i64) -> i64 {
+        self.floor(time_ms, self.every_ms) + self.every_ms
+    }
+
+    /// The end of the last window that an event of this time is in.
+    pub fn last_end(&self, time_ms: i64) -> i64 {
+        match self.cumulate {
+            true => self.floor(time_ms, self.size_ms) + self.size_ms,
+            false => self.next_end(time_ms) - self.every_ms + self.size_ms,
+        }
+    }
+
+    /// The start of the window that ends here.
+    pub fn start(&self, end: i64) -> i64 {
+        match self.cumulate {
+            true => self.floor(end - 1, self.size_ms),
+            false => end - self.size_ms,
+        }
+    }
+
+    /// The start of the first window that an event of this time is in, for people.
+    pub fn start_of(&self, time_ms: i64) -> i64 {
+        self.start(self.next_end(time_ms))
+    }
+
+    fn floor(&self, time_ms: i64, step_ms: i64) -> i64 {
+        (time_ms - self.origin_ms).div_euclid(step_ms) * step_ms + self.origin_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(windows: Windows, time_ms: i64) -> Vec<(i64, i64)> {
+        let (first, last) = (windows.next_end(time_ms), windows.last_end(time_ms));
+        let step = usize::try_from(windows.every_ms).unwrap_or(1);
+        (first..=last).step_by(step).map(|end| (windows.start(end), end)).collect()
+    }
+
+    #[test]
+    fn an_event_is_in_every_window_that_holds_its_time() {
+        let tumble = Windows { size_ms: 10, every_ms: 10, cumulate: false, origin_ms: 0 };
+        assert_eq!(ends(tumble, 19), [(10, 20)]);
+        assert_eq!(ends(tumble, -1), [(-10, 0)]);
+        let hop = Windows { every_ms: 5, ..tumble };
+        assert_eq!(ends(hop, 19), [(10, 20), (15, 25)]);
+        assert_eq!(ends(hop, 20), [(15, 25), (20, 30)]);
+        let cumulate = Windows { cumulate: true, ..hop };
+        assert_eq!(ends(cumulate, 12), [(10, 15), (10, 20)]);
+        assert_eq!(ends(cumulate, 19), [(10, 20)]);
+        assert_eq!(ends(Windows { origin_ms: 3, ..cumulate }, 12), [(3, 13)]);
+        assert_eq!(ends(Windows { origin_ms: 3, ..cumulate }, 2), [(-7, 3)]);
+    }
+}

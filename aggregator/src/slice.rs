@@ -1,0 +1,190 @@
+//! One partition's events that are in the same last window: a slice. Windows that overlap share slices. Pure.
+//!
+//! An event counts in the windows from the first that was still open for it (by its own partition's watermark) to the
+//! slice's last. Per group the slice keeps one accumulator for each such first end; once a window is closed, those that
+//! it had in common with later ones become one.
+
+use crate::{
+    engine::Event,
+    measure::{Acc, Stamp},
+    rules::Rules,
+    votes::Ballots,
+};
+use hashbrown::HashMap;
+
+/// What of a window is known by encoded group.
+pub type Groups = HashMap<Box<[u8]>, Acc>;
+
+#[derive(Debug)]
+pub struct Slice {
+    /// The first offset that was counted here, and the watermark before it: where recovery resumes.
+    pub first_offset: i64,
+    pub watermark_before: Option<i64>,
+    /// The first window in which something of it counts.
+    pub first_end: i64,
+    pub events: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Groups(HashMap<Box<[u8]>, Parts>),
+    Ballots(Ballots),
+}
+
+/// One group's accumulators, by the first window they count in.
+#[derive(Debug)]
+struct Parts {
+    first_end: i64,
+    acc: Acc,
+    /// In order of their first end; none for tumbling windows.
+    more: Vec<(i64, Acc)>,
+}
+
+/// Where an event counts, and whence it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub first_end: i64,
+    pub partition: usize,
+    pub watermark_before: Option<i64>,
+    pub closed_until: i64,
+}
+
+/// What became of an event in a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    Counted,
+    /// Counted, but its voter had voted before.
+    Repeated,
+    /// One group or one voter too many.
+    NoRoom,
+}
+
+impl Slice {
+    pub fn new(rules: &Rules, event: &Event<'_>, place: &Place) -> Self {
+        let content = match rules.votes {
+            Some(votes) => Content::Ballots(Ballots::new(votes)),
+            None => Content::Groups(HashMap::new()),
+        };
+        Self {
+            first_offset: event.offset,
+            watermark_before: place.watermark_before,
+            first_end: place.first_end,
+            events: 0,
+            content,
+        }
+    }
+
+    pub fn take(&mut self, rules: &Rules, event: &Event<'_>, place: &Place) -> Taken {
+        let taken = match &mut self.content {
+            Content::Groups(groups) => take_in_group(groups, rules, event, place),
+            Content::Ballots(ballots) => ballots.take(rules, event, place),
+        };
+        if taken != Taken::NoRoom {
+            self.events += 1;
+            self.first_end = self.first_end.min(place.first_end);
+        }
+        taken
+    }
+
+    /// Adds what counts in the window that ends at `end`, without being changed.
+    pub fn add_to(&self, end: i64, groups: &mut Groups) {
+        if let Content::Groups(own) = &self.content {
+            for (group, parts) in own {
+                parts
+                    .accs()
+                    .filter(|(first_end, _)| *first_end <= end)
+                    .for_each(|(_, acc)| add(groups, group.clone(), acc.clone()));
+            }
+        }
+    }
+
+    /// The same for a slice whose last window this is.
+    pub fn drain_into(self, groups: &mut Groups) {
+        if let Content::Groups(own) = self.content {
+            for (group, parts) in own {
+                add(groups, group, parts.merged());
+            }
+        }
+    }
+
+    pub fn ballots(&self) -> Option<&Ballots> {
+        match &self.content {
+            Content::Ballots(ballots) => Some(ballots),
+            Content::Groups(_) => None,
+        }
+    }
+
+    /// The window that ends here is closed: what it and earlier ones held alike is one from now on.
+    pub fn settle(&mut self, end: i64) {
+        if let Content::Groups(groups) = &mut self.content {
+            groups.values_mut().for_each(|parts| parts.settle(end));
+        }
+    }
+}
+
+fn take_in_group(groups: &mut HashMap<Box<[u8]>, Parts>, rules: &Rules, event: &Event<'_>, place: &Place) -> Taken {
+    let stamp = event.stamp(place.partition);
+    if let Some(parts) = groups.get_mut(event.group) {
+        parts.at(place.first_end, rules).take(event.inputs, stamp);
+    } else if groups.len() < rules.max_groups {
+        groups.insert(event.group.into(), Parts::new(rules, event, place.first_end, stamp));
+    } else {
+        return Taken::NoRoom;
+    }
+    Taken::Counted
+}
+
+fn add(groups: &mut Groups, group: Box<[u8]>, acc: Acc) {
+    match groups.entry(group) {
+        hashbrown::hash_map::Entry::Occupied(mut known) => known.get_mut().merge(acc),
+        hashbrown::hash_map::Entry::Vacant(place) => {
+            place.insert(acc);
+        }
+    }
+}
+
+impl Parts {
+    fn new(rules: &Rules, event: &Event<'_>, first_end: i64, stamp: Stamp) -> Self {
+        let mut acc = Acc::new(&rules.measures);
+        acc.take(event.inputs, stamp);
+        Self { first_end, acc, more: Vec::new() }
+    }
+
+    /// The accumulator of events that count from `first_end` on.
+    fn at(&mut self, first_end: i64, rules: &Rules) -> &mut Acc {
+        if first_end == self.first_end {
+            return &mut self.acc;
+        }
+        if first_end < self.first_end {
+            let later = (self.first_end, std::mem::replace(&mut self.acc, Acc::new(&rules.measures)));
+            self.first_end = first_end;
+            self.more.insert(0, later);
+            return &mut self.acc;
+        }
+        let place = self.more.partition_point(|(end, _)| *end < first_end);
+        if self.more.get(place).is_none_or(|(end, _)| *end != first_end) {
+            self.more.insert(place, (first_end, Acc::new(&rules.measures)));
+        }
+        match self.more.get_mut(place) {
+            Some((_, acc)) => acc,
+            None => &mut self.acc,
+        }
+    }
+
+    fn accs(&self) -> impl Iterator<Item = (i64, &Acc)> {
+        std::iter::once((self.first_end, &self.acc)).chain(self.more.iter().map(|(end, acc)| (*end, acc)))
+    }
+
+    fn settle(&mut self, end: i64) {
+        let settled = self.more.partition_point(|(first_end, _)| *first_end <= end);
+        for (_, acc) in self.more.drain(..settled) {
+            self.acc.merge(acc);
+        }
+    }
+
+    fn merged(mut self) -> Acc {
+        self.settle(i64::MAX);
+        self.acc
+    }
+}
