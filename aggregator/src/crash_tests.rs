@@ -9,10 +9,10 @@ use crate::{
     test_log::{Fuse, TestLog},
     window_tests::{kinds, records},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Runs until all is out, or until the fuse blows and kills it: then true.
-async fn is_killed(log: &Arc<TestLog>, definition: &Definition, fuse: Fuse, events: usize) -> bool {
+pub async fn is_killed(log: &Arc<TestLog>, definition: &Definition, fuse: Fuse, events: usize) -> bool {
     log.set_fuse(Some(fuse));
     let running = Running::start(log, definition).await.unwrap();
     tokio::select! {
@@ -23,13 +23,13 @@ async fn is_killed(log: &Arc<TestLog>, definition: &Definition, fuse: Fuse, even
     log.is_dead()
 }
 
-async fn run_to_the_end(log: &Arc<TestLog>, definition: &Definition, events: usize) {
+pub async fn run_to_the_end(log: &Arc<TestLog>, definition: &Definition, events: usize) {
     log.set_fuse(None);
     let status = run_until(log, definition, events).await;
     assert_eq!(usize::try_from(status.counted + status.late + status.bad).unwrap(), events);
 }
 
-fn fuses(at: usize) -> [Fuse; 2] {
+pub fn fuses(at: usize) -> [Fuse; 2] {
     [false, true].map(|applied| Fuse { at, applied, fatal: true })
 }
 
@@ -175,6 +175,28 @@ async fn every_kind_of_window_killed_again_and_again() {
             run_to_the_end(&log, &definition, events).await;
             assert!(records(&log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
             assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
+        }
+    }
+}
+
+/// Early rows may come twice, the others not.
+#[tokio::test(start_paused = true)]
+async fn killed_between_early_rows() {
+    let sources = even_partitions(&mut Random::new(95), &[50, 40], LONG_AGO_MS, 500);
+    let (definition, events) = (kinds(2).swap_remove(7), input(&sources));
+    let undisturbed = TestLog::new();
+    produce_all(&undisturbed, &sources, 7);
+    run_to_the_end(&undisturbed, &definition, events).await;
+    let definition = Definition { early: Some(Duration::from_millis(10)), ..definition };
+    for at in 1..20 {
+        for fuse in fuses(at) {
+            let log = TestLog::slow(Duration::from_millis(15));
+            produce_all(&log, &sources, 7);
+            is_killed(&log, &definition, fuse, events).await;
+            run_to_the_end(&log, &definition, events).await;
+            let mut found = records(&log);
+            found.retain(|(_, _, row)| !row.as_ref().unwrap().ends_with(b"\"final\":false}"));
+            assert!(found == records(&undisturbed), "{fuse:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     event::Voter,
     measure::{Input, Stamp},
     rules::Rules,
+    sessions::Sessions,
     slice::{Groups, Place, Taken},
     source::{Judgement, Source},
     votes::elect,
@@ -91,6 +92,8 @@ pub struct ClosedWindow {
     pub end: i64,
     /// Other windows begin where this one does: the start does not name it.
     pub shares_start: bool,
+    /// Nothing more will count in it.
+    pub is_final: bool,
     pub groups: Groups,
 }
 
@@ -117,6 +120,8 @@ pub struct Engine {
     sources: Vec<Source>,
     /// Slices by their last end, each with the first window that it counts in.
     open: BTreeMap<i64, i64>,
+    /// In place of slices, if windows are sessions.
+    sessions: Option<Sessions>,
     /// Every window that ends here or earlier is closed. Moves only with a decision, so that a restart knows it.
     closed_until: i64,
     totals: Totals,
@@ -125,7 +130,9 @@ pub struct Engine {
 impl Engine {
     /// Starts from the beginning: no decision was ever written.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, sources: Vec::new(), open: BTreeMap::new(), closed_until: i64::MIN, totals: Totals::default() }
+        let sessions = rules.session_gap_ms.map(Sessions::new);
+        let (sources, open, totals) = (Vec::new(), BTreeMap::new(), Totals::default());
+        Self { rules, sources, open, sessions, closed_until: i64::MIN, totals }
     }
 
     /// Goes on from a decision; partitions follow by [`Engine::add_source`] in order.
@@ -160,14 +167,25 @@ impl Engine {
         let Some(source) = self.sources.get(partition) else { return Verdict::Blocked };
         let judgement = source.judge(&self.rules, self.closed_until, event);
         if let Judgement::Open { last_end, .. } = judgement
-            && self.open.len() >= self.rules.max_open_windows
-            && !self.open.contains_key(&last_end)
+            && !self.has_room(last_end, event)
             && !self.holds_watermark(partition)
         {
             return Verdict::Blocked;
         }
         let manner = self.take(partition, event, judgement);
         self.tally(partition, event.offset, manner)
+    }
+
+    /// No further window needs to be opened for it, or one may be.
+    fn has_room(&self, last_end: i64, event: &Event<'_>) -> bool {
+        match &self.sessions {
+            Some(sessions) => sessions.len() < self.most_sessions() || sessions.holds(event),
+            None => self.open.len() < self.rules.max_open_windows || self.open.contains_key(&last_end),
+        }
+    }
+
+    fn most_sessions(&self) -> usize {
+        self.rules.max_groups.saturating_mul(self.sources.len())
     }
 
     /// Moves the partition past the event and counts it if a window is open to it.
@@ -178,9 +196,15 @@ impl Engine {
         let (first_end, last_end) = match judgement {
             Judgement::Late(reason) => return Manner { reason: Some(reason), ..Manner::default() },
             Judgement::Open { .. } if source.is_written(event.offset) => return Manner::default(),
+            Judgement::Open { .. } if self.sessions.is_some() && source.late_is_written(event.offset) => {
+                return Manner::default();
+            }
             Judgement::Open { first_end, last_end } => (first_end, last_end),
         };
         let place = Place { first_end, partition, watermark_before, closed_until: self.closed_until };
+        if self.sessions.is_some() {
+            return self.take_in_session(event, &place);
+        }
         let taken = source.count(&self.rules, last_end, event, &place);
         if taken == Taken::NoRoom {
             return Manner { reason: Some(LateReason::OverCapacity), ..Manner::default() };
@@ -192,6 +216,17 @@ impl Engine {
             repeated: taken == Taken::Repeated,
             partial: first_end > self.rules.windows.next_end(event.time_ms),
         }
+    }
+
+    fn take_in_session(&mut self, event: &Event<'_>, place: &Place) -> Manner {
+        let is_new = self.sources.get(place.partition).is_some_and(|source| source.is_new(event.offset));
+        if is_new && !self.has_room(place.first_end, event) {
+            return Manner { reason: Some(LateReason::OverCapacity), ..Manner::default() };
+        }
+        if let Some(sessions) = &mut self.sessions {
+            sessions.take(&self.rules, event, place);
+        }
+        Manner::default()
     }
 
     /// Adds an event to the totals under what became of it. Below the restored decision the totals hold it already;
@@ -256,6 +291,9 @@ impl Engine {
     pub fn begin_again(&mut self, partition: usize, offset: i64) {
         if let Some(source) = self.sources.get_mut(partition) {
             source.begin_again(offset);
+            if let Some(sessions) = &mut self.sessions {
+                sessions.begin_again(partition, offset, source.watermark);
+            }
         }
     }
 
@@ -274,6 +312,11 @@ impl Engine {
 
     /// The window to be closed next: the first, behind the closed ones, in which something counts.
     fn next_end(&self) -> Option<i64> {
+        if let Some(sessions) = &self.sessions {
+            // Until all is read again, what is closed cannot be told from what is not.
+            let settled = self.sources.iter().all(Source::is_settled);
+            return sessions.next_end(self.closed_until).filter(|_| settled);
+        }
         let after_closed = (self.closed_until > i64::MIN).then(|| self.rules.windows.next_end(self.closed_until));
         let first =
             |(last_end, first_end): (&i64, &i64)| (*first_end).max(after_closed.unwrap_or(i64::MIN)).min(*last_end);
@@ -309,20 +352,47 @@ impl Engine {
     }
 
     /// Closes the window: from now on its events are late, unless they are in a later one too.
-    pub fn close(&mut self, end: i64) -> ClosedWindow {
+    pub fn close(&mut self, end: i64) -> Vec<ClosedWindow> {
+        if let Some(sessions) = &mut self.sessions {
+            self.closed_until = self.closed_until.max(end);
+            return sessions.close(end);
+        }
         let groups = if self.rules.votes.is_some() { self.elect(end) } else { self.take_groups(end) };
         self.open = self.open.split_off(&(end + 1));
         self.closed_until = self.closed_until.max(end);
-        let (start, shares_start) = (self.rules.windows.start(end), self.rules.windows.cumulate);
-        ClosedWindow { start, end, shares_start, groups }
+        vec![self.window(end, groups, true)]
     }
 
-    fn elect(&mut self, end: i64) -> Groups {
+    fn window(&self, end: i64, groups: Groups, is_final: bool) -> ClosedWindow {
+        let (start, shares_start) = (self.rules.windows.start(end), self.rules.windows.cumulate);
+        ClosedWindow { start, end, shares_start, is_final, groups }
+    }
+
+    /// The next window to be closed, as it is so far. Sessions have none.
+    pub fn preview(&self) -> Option<ClosedWindow> {
+        let end = self.next_end().filter(|_| self.sessions.is_none())?;
+        let mut groups = if self.rules.votes.is_some() { self.elected(end) } else { Groups::default() };
+        for (_, slice) in self.sources.iter().flat_map(Source::slices) {
+            slice.add_to(end, &mut groups);
+        }
+        Some(self.window(end, groups, false))
+    }
+
+    /// The end of the next window to be closed and its events so far: what tells whether a preview would be new.
+    pub fn progress(&self) -> Option<(i64, u64)> {
+        self.next_end().map(|end| (end, self.events_in(end)))
+    }
+
+    fn elected(&self, end: i64) -> Groups {
         let slices = self.sources.iter().enumerate().flat_map(|(partition, source)| {
             let ballots = source.slices().filter_map(|(_, slice)| slice.ballots());
             ballots.map(move |ballots| (partition, ballots))
         });
-        let groups = elect(&self.rules, end, slices);
+        elect(&self.rules, end, slices)
+    }
+
+    fn elect(&mut self, end: i64) -> Groups {
+        let groups = self.elected(end);
         for source in &mut self.sources {
             source.take_slices_until(end);
         }
@@ -348,15 +418,28 @@ impl Engine {
     }
 
     pub fn partition_decisions(&self) -> Vec<PartitionDecision> {
-        (0..).zip(&self.sources).map(|(partition, source)| source.decision(partition)).collect()
+        let firsts = match &self.sessions {
+            Some(sessions) => sessions.firsts(self.closed_until, self.sources.len()),
+            None => self.sources.iter().map(Source::first).collect(),
+        };
+        (0..)
+            .zip(self.sources.iter().zip(firsts))
+            .map(|(partition, (source, first))| source.decision(partition, first))
+            .collect()
     }
 
     pub fn open_window_count(&self) -> usize {
-        self.open.len()
+        match &self.sessions {
+            Some(sessions) => sessions.open_count(self.closed_until),
+            None => self.open.len(),
+        }
     }
 
     /// The next windows to be closed, up to `limit`, each with the events that count in it so far.
     pub fn open_windows(&self, limit: usize) -> Vec<OpenWindowSummary> {
+        if let Some(sessions) = &self.sessions {
+            return sessions.summaries(self.closed_until, limit);
+        }
         let Some(next_end) = self.next_end() else { return Vec::new() };
         let step = usize::try_from(self.rules.windows.every_ms).unwrap_or(usize::MAX);
         let mut ends = BTreeSet::new();

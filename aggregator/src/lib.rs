@@ -1,7 +1,7 @@
 //! Windows over a raw topic, exactly once, inside the broker.
 //!
 //! The way of an event: `reader` (fetch) -> `event` (JSON to time, group and inputs) -> `engine` (windows, pure;
-//! each partition's part in `source`, `slice`, `votes`, `measure`) -> `rows` (one
+//! each partition's part in `source`, `slice`, `votes`, `sessions`, `measure`) -> `rows` (one
 //! batch with the `decision`) -> aggregate topic; what is not counted goes through `side_topics`. `recovery` reads
 //! the last decision after any stop. It reaches the log only through `tifo_broker::LogClient`.
 //!
@@ -19,6 +19,7 @@ mod event;
 mod event_time;
 mod extract;
 mod group;
+mod late_marks;
 mod measure;
 mod meters;
 mod offset_ranges;
@@ -27,6 +28,7 @@ mod reader;
 mod recovery;
 mod rows;
 mod rules;
+mod sessions;
 mod side_topics;
 mod slice;
 mod source;
@@ -37,6 +39,8 @@ mod votes;
 mod crash_tests;
 #[cfg(test)]
 mod engine_tests;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod task_tests;
 #[cfg(test)]

@@ -5,11 +5,12 @@
 //! an append (the log alone knows whether it was applied: recovery asks it), and loses nothing when it is dropped.
 
 use crate::{
-    AggregatorError, Definition,
+    AggregatorError, Definition, Window,
     committer::Committer,
-    decision::{DECISION_VERSION, Decision},
+    decision::{DECISION_VERSION, Decision, PartitionDecision},
     engine::{Engine, Event, Verdict},
     event::{Bad, EventReader},
+    late_marks::LateMarks,
     meters::Meters,
     reader::{MAX_POLL, OpenBatch, PartitionReader, Polled, Polls},
     recovery::Restored,
@@ -54,6 +55,18 @@ pub struct Pump<'a> {
     epoch: u64,
     sequence: u64,
     scanned_from: (i64, i64),
+    /// For sessions: what was late there cannot be judged again.
+    marks: Option<LateMarks>,
+    early: Early,
+}
+
+/// What has been told of the next window to be closed.
+#[derive(Debug, Default)]
+struct Early {
+    /// When it may be told again.
+    due_ms: i64,
+    /// Its end, and its events then.
+    told: Option<(i64, u64)>,
 }
 
 impl<'a> Pump<'a> {
@@ -71,6 +84,8 @@ impl<'a> Pump<'a> {
             epoch: restored.epoch,
             sequence: restored.sequence,
             scanned_from: restored.scanned_from,
+            marks: matches!(definition.window, Window::Session(_)).then(|| LateMarks::new(restored.scanned_from.0)),
+            early: Early::default(),
             around,
         }
     }
@@ -83,6 +98,7 @@ impl<'a> Pump<'a> {
             }
             let progressed = self.process_slice();
             self.close_windows().await?;
+            self.tell_early().await?;
             self.start_polls();
             if progressed {
                 if self.sides.is_full() {
@@ -105,6 +121,7 @@ impl<'a> Pump<'a> {
             Some(deadline_ms) => ms_from(self.around.clock.now_ms(), deadline_ms),
             None => MAX_POLL,
         };
+        let until_deadline = until_deadline.min(self.until_early());
         tokio::select! {
             () = self.around.shutdown.cancelled() => Ok(()),
             () = tokio::time::sleep(until_deadline.min(MAX_POLL)) => self.find_partitions().await,
@@ -287,7 +304,7 @@ impl<'a> Pump<'a> {
             let now_ms = self.around.clock.now_ms();
             let mut rows = RowBatch::new();
             while let Some(end) = self.engine.closable(now_ms).filter(|_| !rows.is_full()) {
-                rows.push(&self.format, &self.engine.close(end));
+                self.engine.close(end).iter().for_each(|window| rows.push(&self.format, window));
             }
             if rows.is_empty() {
                 return Ok(());
@@ -295,6 +312,29 @@ impl<'a> Pump<'a> {
             self.decide(rows).await?;
         }
         Ok(())
+    }
+
+    /// When there is something new to be told early, and it may be told.
+    fn until_early(&self) -> Duration {
+        let is_news = self.around.definition.early.is_some() && self.engine.progress() != self.early.told;
+        if is_news { ms_from(self.around.clock.now_ms(), self.early.due_ms) } else { MAX_POLL }
+    }
+
+    /// Writes the next window to be closed as it is so far, with a decision that closes nothing.
+    async fn tell_early(&mut self) -> Result<(), AggregatorError> {
+        let Some(interval) = self.around.definition.early else { return Ok(()) };
+        let (now_ms, progress) = (self.around.clock.now_ms(), self.engine.progress());
+        // A clock that was set back starts the interval anew.
+        let due_ms = self.early.due_ms.min(now_ms.saturating_add(duration_ms(interval)));
+        if now_ms < due_ms || progress == self.early.told {
+            return Ok(());
+        }
+        let mut rows = RowBatch::new();
+        if let Some(window) = self.engine.preview() {
+            rows.push(&self.format, &window);
+        }
+        self.early = Early { due_ms: now_ms.saturating_add(duration_ms(interval)), told: progress };
+        if rows.is_empty() { Ok(()) } else { self.decide(rows).await }
     }
 
     /// Looks again before something final is done: a new partition, or a record that came just now, counts.
@@ -352,8 +392,9 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn decision(&self) -> Decision {
-        let (late_end, bad_end) = if self.engine.awaits_written() { self.scanned_from } else { self.sides.ends() };
+    fn decision(&mut self) -> Decision {
+        let partitions = self.engine.partition_decisions();
+        let (late_end, bad_end) = self.sides_end(&partitions);
         Decision {
             version: DECISION_VERSION,
             aggregate: self.around.definition.name.clone(),
@@ -361,11 +402,18 @@ impl<'a> Pump<'a> {
             sequence: self.sequence,
             fingerprint: self.around.definition.fingerprint(),
             closed_until: self.engine.closed_until(),
-            partitions: self.engine.partition_decisions(),
+            partitions,
             late_end,
             bad_end,
             totals: self.engine.totals(),
         }
+    }
+
+    /// From where recovery must read the side topics.
+    fn sides_end(&mut self, partitions: &[PartitionDecision]) -> (i64, i64) {
+        let (late_end, bad_end) = self.sides.ends();
+        let marked = self.marks.as_mut().map(|marks| marks.late_end_for(partitions, late_end));
+        if self.engine.awaits_written() { self.scanned_from } else { (marked.unwrap_or(late_end), bad_end) }
     }
 
     fn show(&mut self) {

@@ -119,7 +119,7 @@ impl RowFormat {
         let mut json = beginning(window);
         self.push_fields(line.group, &mut json, |_| true);
         json.push_str(&line.measured);
-        json.push_str(END);
+        json.push_str(window.end_text());
         (format!("{}{}", line.key, window.start_text()), json)
     }
 
@@ -137,7 +137,7 @@ impl RowFormat {
             json.push('}');
         }
         json.push_str("],");
-        json.push_str(END);
+        json.push_str(window.end_text());
         let mut key = String::new();
         let own = group::values(group).enumerate().filter(|(field, _)| cut.per.contains(field));
         own.for_each(|(_, value)| group::push_key_value(&value, &mut key));
@@ -155,13 +155,15 @@ impl RowFormat {
     }
 }
 
-const END: &str = "\"rev\":0,\"final\":true}";
-
 fn beginning(window: &ClosedWindow) -> String {
     format!("{{\"window_start\":{},\"window_end\":{},", window.start, window.end)
 }
 
 impl ClosedWindow {
+    fn end_text(&self) -> &'static str {
+        if self.is_final { "\"rev\":0,\"final\":true}" } else { "\"rev\":0,\"final\":false}" }
+    }
+
     /// What ends a key: the window's start, and its end where several windows have the same start.
     fn start_text(&self) -> String {
         if self.shares_start { format!("{}|{}", self.start, self.end) } else { self.start.to_string() }
@@ -268,7 +270,7 @@ struct Row {
 pub struct RowBatch {
     builder: BatchBuilder,
     last: Option<Row>,
-    /// Ends of the windows within.
+    /// Ends of the windows that are closed by it.
     pub window_ends: Vec<i64>,
     pub rows: usize,
 }
@@ -286,7 +288,9 @@ impl RowBatch {
             }
             self.rows += 1;
         }
-        self.window_ends.push(window.end);
+        if window.is_final {
+            self.window_ends.push(window.end);
+        }
     }
 
     pub fn is_full(&self) -> bool {

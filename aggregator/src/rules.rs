@@ -13,6 +13,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     pub windows: Windows,
+    /// Windows are sessions with this gap; the grid then only says how long they last at least.
+    pub session_gap_ms: Option<i64>,
     pub grace_ms: i64,
     pub max_future_ms: i64,
     /// Events before are not counted.
@@ -57,8 +59,13 @@ impl Rules {
             max_voters: definition.max_voters,
         };
         let windows = Windows::new(definition);
+        let session_gap_ms = match definition.window {
+            Window::Session(gap) => Some(ms(gap)),
+            _ => None,
+        };
         Self {
             windows,
+            session_gap_ms,
             grace_ms: ms(definition.grace),
             max_future_ms: ms(definition.max_future),
             open_ms: definition.open.as_ref().map(|open| open.ms),
@@ -67,6 +74,14 @@ impl Rules {
             max_open_windows: definition.max_open_windows,
             measures: Measures::new(definition),
             votes: (dedup.is_some() || limit.is_some()).then_some(votes),
+        }
+    }
+
+    /// The start of the first window that an event of this time is in, for people.
+    pub fn window_start(&self, time_ms: i64) -> i64 {
+        match self.session_gap_ms {
+            Some(_) => time_ms,
+            None => self.windows.start(self.windows.next_end(time_ms)),
         }
     }
 
@@ -115,11 +130,6 @@ impl Windows {
             true => self.floor(end - 1, self.size_ms),
             false => end - self.size_ms,
         }
-    }
-
-    /// The start of the first window that an event of this time is in, for people.
-    pub fn start_of(&self, time_ms: i64) -> i64 {
-        self.start(self.next_end(time_ms))
     }
 
     fn floor(&self, time_ms: i64, step_ms: i64) -> i64 {

@@ -87,7 +87,7 @@ impl SideTopics {
     }
 
     pub fn push_late(&mut self, partition: usize, record: &Record, time_ms: i64, reason: LateReason, rules: &Rules) {
-        let window_start = rules.windows.start_of(time_ms).to_string();
+        let window_start = rules.window_start(time_ms).to_string();
         let event_time = time_ms.to_string();
         let extra = [(WINDOW_START, window_start.as_bytes()), (EVENT_TIME, event_time.as_bytes())];
         let headers = Headers::new(&self.aggregate, &self.source_topic, partition, record.offset);

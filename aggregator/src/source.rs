@@ -102,6 +102,9 @@ impl Source {
         if rules.close_ms.is_some_and(|close| event.time_ms >= close) {
             return Judgement::Late(LateReason::PollClosed);
         }
+        if let Some(gap_ms) = rules.session_gap_ms {
+            return self.judge_in_session(rules, closed_until, event, gap_ms);
+        }
         let (first_end, last_end) = (rules.windows.next_end(event.time_ms), rules.windows.last_end(event.time_ms));
         // A window is still open to it while `end + grace` is above its own partition's watermark.
         let in_time =
@@ -114,6 +117,23 @@ impl Source {
         } else {
             Judgement::Open { first_end, last_end }
         }
+    }
+
+    /// Read again after a restart, what the late topic does not hold was counted.
+    fn judge_in_session(&self, rules: &Rules, closed_until: i64, event: &Event<'_>, gap_ms: i64) -> Judgement {
+        let end = event.time_ms + gap_ms;
+        if self.watermark_before(event.offset).is_some_and(|watermark| event.time_ms + rules.grace_ms < watermark) {
+            Judgement::Late(LateReason::Late)
+        } else if self.is_new(event.offset) && event.time_ms < closed_until {
+            Judgement::Late(LateReason::WindowClosed)
+        } else {
+            Judgement::Open { first_end: end, last_end: end }
+        }
+    }
+
+    /// What was counted before the restored decision has all been read again.
+    pub fn is_settled(&self) -> bool {
+        self.next >= self.decided
     }
 
     /// Retention may have taken what lies between `resume` and `next`: the decision's watermark then stands in.
@@ -154,12 +174,16 @@ impl Source {
         self.slices.values_mut()
     }
 
-    pub fn decision(&self, partition: i32) -> PartitionDecision {
-        let oldest = self.slices.values().min_by_key(|slice| slice.first_offset);
+    /// The first event that is counted in an open window: its offset, and the watermark before it.
+    pub fn first(&self) -> Option<(i64, Option<i64>)> {
+        let oldest = self.slices.values().min_by_key(|slice| slice.first_offset)?;
+        Some((oldest.first_offset, oldest.watermark_before))
+    }
+
+    pub fn decision(&self, partition: i32, first: Option<(i64, Option<i64>)>) -> PartitionDecision {
         let next = self.next.max(self.decided);
         let watermark = self.watermark_before(next);
-        let (resume, resume_watermark) =
-            oldest.map_or((self.next, self.watermark), |slice| (slice.first_offset, slice.watermark_before));
+        let (resume, resume_watermark) = first.unwrap_or((self.next, self.watermark));
         let idle = self.idle_since_ms.is_some();
         PartitionDecision { partition, next, watermark, resume, resume_watermark, idle }
     }

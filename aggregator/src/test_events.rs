@@ -63,7 +63,7 @@ pub struct RawRecord {
 
 pub fn event(time_ms: i64, channel: &str, reaction: &str) -> RawRecord {
     let value = serde_json::json!({
-        "emoji_id": "e100", "user_id": "u1", "timestamp": time_ms, "channel_id": channel,
+        "emoji_id": "e100", "user_id": "u1", "score": 0, "timestamp": time_ms, "channel_id": channel,
         "metadata": {"reaction": reaction, "emotion": "other"},
     });
     let (channel, reaction) = (channel.to_owned(), reaction.to_owned());

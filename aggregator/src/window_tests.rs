@@ -76,6 +76,7 @@ fn windows_of(window: Window, time_ms: i64) -> Vec<(i64, i64)> {
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap();
     let floor = |step: i64| time_ms - time_ms.rem_euclid(step);
     match window {
+        Window::Session(_) => panic!("sessions are recounted elsewhere"),
         Window::Tumble(size) => vec![(floor(ms(size)), floor(ms(size)) + ms(size))],
         Window::Hop { size, every } => {
             let starts =
@@ -434,4 +435,36 @@ async fn one_voter_too_many_is_told() {
         log.records("emoji-late", 0).iter().map(|record| record.headers[0].1.clone().unwrap()).collect();
     assert_eq!(reasons, ["over_capacity"]);
     assert_eq!(output_counts(&log), [(START, START + 2_000, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_rows_tell_what_is_so_far_and_change_nothing_in_the_final_ones() {
+    for (seed, definition) in (90..).zip(kinds(2)) {
+        let sources = even_partitions(&mut Random::new(seed), &[60, 50], LONG_AGO_MS, 300);
+        let plain = TestLog::new();
+        produce_all(&plain, &sources, 9);
+        run_until(&plain, &definition, input(&sources)).await;
+        let early = TestLog::slow(Duration::from_millis(30));
+        early.create("emoji", 2);
+        let definition = Definition { early: Some(Duration::from_millis(20)), ..definition };
+        let running = Running::start(&early, &definition).await.unwrap();
+        for (partition, records) in sources.iter().enumerate() {
+            records.chunks(9).for_each(|records| produce(&early, partition, records));
+        }
+        running.done(input(&sources)).await;
+        running.stop().await;
+        let is_final = |record: &(i64, Option<bytes::Bytes>, Option<bytes::Bytes>)| {
+            let row: Value = serde_json::from_slice(record.2.as_ref().unwrap()).unwrap();
+            row["final"].as_bool().unwrap()
+        };
+        let (last, first): (Vec<_>, Vec<_>) = records(&early).into_iter().partition(is_final);
+        assert!(last == records(&plain), "seed {seed}, {}", definition.fingerprint());
+        assert!(!first.is_empty(), "seed {seed}: nothing was told early");
+        let keys: Vec<_> = last.iter().map(|record| &record.1).collect();
+        let votes = definition.dedup.is_some() || definition.limit.is_some();
+        assert!(
+            votes || first.iter().all(|record| keys.contains(&&record.1)),
+            "seed {seed}: told early, but never at last"
+        );
+    }
 }

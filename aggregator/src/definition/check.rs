@@ -2,7 +2,7 @@
 
 use super::{
     Definition, DefinitionError, Function, LEAST_MAX_DISTINCT, MAX_FIELDS, MAX_GROUP_FIELDS,
-    MAX_GROUPS_OF_ALL_PARTITIONS, MAX_MEASURES, MAX_PATH_SEGMENTS, Paths, Shape, TimeSource, last_segment,
+    MAX_GROUPS_OF_ALL_PARTITIONS, MAX_MEASURES, MAX_PATH_SEGMENTS, Paths, Shape, TimeSource, Window, last_segment,
     shape::MAX_TOP, words,
 };
 use std::{fmt, time::Duration};
@@ -12,6 +12,8 @@ const LONGEST_TIME: Duration = Duration::from_secs(366 * 86_400);
 const RESERVED_FIELDS: [&str; 8] = ["window_start", "window_end", "rev", "final", "approx", "total", "groups", "top"];
 /// Kafka's limit for topic names.
 const MAX_TOPIC_NAME: usize = 249;
+/// Early rows do not come closer together.
+const SHORTEST_EARLY: Duration = Duration::from_millis(10);
 /// Most events of one user that `limit` lets through.
 const MAX_LIMIT: usize = 10_000;
 
@@ -24,6 +26,7 @@ impl Definition {
         self.check_votes()?;
         self.check_paths()?;
         self.check_top()?;
+        self.check_session()?;
         self.check_row_fields()?;
         self.check_times()?;
         self.check_limits()
@@ -163,6 +166,26 @@ impl Definition {
         }
     }
 
+    /// Each group has sessions of its own: there is no window that several groups are in.
+    fn check_session(&self) -> Result<(), DefinitionError> {
+        let Window::Session(_) = self.window else { return Ok(()) };
+        let shares = self.measure.values().any(|measure| matches!(measure.function, Function::Share(_)));
+        let missing = [
+            ("dedup", self.dedup.is_some()),
+            ("limit", self.limit.is_some()),
+            ("top", self.top.is_some()),
+            ("early", self.early.is_some()),
+            ("measure", shares),
+        ];
+        match missing.into_iter().find(|(_, used)| *used) {
+            Some(("measure", _)) => {
+                Err(self.error("measure", "share() is of a window with several groups; a session has one"))
+            }
+            Some((field, _)) => Err(self.error(field, "is not there for sessions")),
+            None => Ok(()),
+        }
+    }
+
     fn reserved(&self) -> &'static [&'static str] {
         match self.shape {
             Shape::Row => RESERVED_FIELDS.split_at(5).0,
@@ -193,6 +216,9 @@ impl Definition {
         ];
         match times.into_iter().find(|(_, time)| *time > LONGEST_TIME) {
             Some((field, _)) => Err(self.error(field, "longer than a year")),
+            None if self.early.is_some_and(|early| early < SHORTEST_EARLY) => {
+                Err(self.error("early", "must be at least 10ms"))
+            }
             None if self.idle_close.is_zero() => Err(self.error("idle_close", "must be at least 1ms")),
             None => Ok(()),
         }

@@ -81,6 +81,9 @@ pub struct Definition {
     pub top: Option<Top>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub shape: Shape,
+    /// How often the next window to be closed is told as it is so far (`final: false`); none: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_text::optional")]
+    pub early: Option<Duration>,
     /// How much later than a partition's newest event an event may still come (allowed lateness).
     #[serde(default = "default_grace", with = "duration_text")]
     pub grace: Duration,
@@ -136,6 +139,7 @@ impl Definition {
             close: None,
             top: None,
             shape: Shape::Row,
+            early: None,
             grace: default_grace(),
             idle_close: default_idle_close(),
             max_future: default_max_future(),

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, time::Duration};
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 const UNITS: [(&str, u64); 5] =
     [("MILLISECONDS", 1), ("SECONDS", 1_000), ("MINUTES", 60_000), ("HOURS", 3_600_000), ("DAYS", 86_400_000)];
-const WINDOWS: [&str; 3] = ["TUMBLING", "HOPPING", "CUMULATING"];
+const WINDOWS: [&str; 4] = ["TUMBLING", "HOPPING", "CUMULATING", "SESSION"];
 const FUNCTIONS: [&str; 8] = ["COUNT", "COUNT_DISTINCT", "SUM", "MIN", "MAX", "AVG", "FASTEST", "SHARE"];
 const OPTIONS: [&str; 4] = ["TIMESTAMP", "IDLE_CLOSE", "MAX_FUTURE", "PARTITIONS"];
 
@@ -125,7 +125,9 @@ impl Reader<'_> {
             return Err(format!("there is no window `{kind}`{}", words::nearest(&kind, &WINDOWS)));
         }
         self.parser.expect_token(&Token::LParen).map_err(worded)?;
-        self.expect("SIZE")?;
+        if kind != "SESSION" {
+            self.expect("SIZE")?;
+        }
         let size = self.time()?;
         let (mut every, mut grace) = (None, None);
         while self.parser.consume_token(&Token::Comma) {
@@ -141,9 +143,12 @@ impl Reader<'_> {
         self.parser.expect_token(&Token::RParen).map_err(worded)?;
         let window = match (kind.as_str(), every) {
             ("TUMBLING", None) => Window::Tumble(size),
+            ("SESSION", None) => Window::Session(size),
             ("HOPPING", Some(every)) => Window::Hop { size, every },
             ("CUMULATING", Some(every)) => Window::Cumulate { size, every },
-            ("TUMBLING", Some(_)) => return Err("a TUMBLING window has no ADVANCE BY; a HOPPING one has".to_owned()),
+            ("TUMBLING" | "SESSION", Some(_)) => {
+                return Err(format!("a {kind} window has no ADVANCE BY; a HOPPING one has"));
+            }
             (kind, None) => {
                 return Err(format!("a {kind} window needs ADVANCE BY, as in (SIZE 10 SECONDS, ADVANCE BY 2 SECONDS)"));
             }
@@ -355,6 +360,8 @@ mod tests {
                 "sum_score: sum(t.score)"
             ]
         );
+        let session = EXAMPLE.replace("TUMBLING (SIZE 2 SECONDS", "SESSION (30 SECONDS");
+        assert_eq!(Definition::from_sql(&session).unwrap().window, Window::Session(Duration::from_secs(30)));
         assert_eq!((read.time, read.partitions), (TimeSource::Field("sent_at".to_owned()), 6));
     }
 

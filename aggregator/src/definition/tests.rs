@@ -35,7 +35,7 @@ fn what_cannot_be_read_is_worded() {
         (r#""count()""#, "1", "invalid type"),
         (r#""grace""#, r#""open": "soon", "grace""#, "`soon` is no time"),
         (r#""grace""#, r#""dedup": {"by": ["user_id"], "keep": "best"}, "grace""#, "unknown variant `best`"),
-        (r#"{"tumble": "2s"}"#, r#"{"session": "30s"}"#, "windows of kind `session` are not supported yet"),
+        (r#"{"tumble": "2s"}"#, r#"{"session": "30s", "every": "2s"}"#, "a window is"),
         (r#"{"tumble": "2s"}"#, r#"{"tumble": "2 sec"}"#, "`2 sec` is not a duration"),
         (r#"{"tumble": "2s"}"#, "{}", "a window is"),
         (r#"{"field": "timestamp"}"#, r#""produce""#, "time is { field"),
@@ -51,7 +51,7 @@ fn what_cannot_be_read_is_worded() {
 #[test]
 fn what_makes_no_sense_is_refused_by_field() {
     type Change = fn(&mut Definition);
-    let cases: [(&str, Change); 29] = [
+    let cases: [(&str, Change); 33] = [
         ("from", |d| d.from = "a b".into()),
         ("into", |d| d.into = "emoji".into()),
         ("bad", |d| d.bad = d.late.clone()),
@@ -74,6 +74,10 @@ fn what_makes_no_sense_is_refused_by_field() {
         ("top", |d| d.top = Some(Top { n: 3, per: vec!["reaction".into()], by: "count".into() })),
         ("top", |d| d.top = Some(Top { n: 3, per: Vec::new(), by: "cuont".into() })),
         ("top", |d| d.top = Some(Top { n: 0, per: Vec::new(), by: "count".into() })),
+        ("limit", |d| session(d, |d| d.limit = Some(Limit { by: Paths::One("user_id".into()), max: 1 }))),
+        ("measure", |d| session(d, |d| measure(d, "s", "share()"))),
+        ("early", |d| d.early = Some(Duration::from_millis(9))),
+        ("early", |d| session(d, |d| d.early = Some(Duration::from_secs(1)))),
         ("shape", |d| d.shape = Shape::Window),
         ("max_distinct", |d| d.max_distinct = 10),
         ("window", |d| d.window = Window::Tumble(Duration::ZERO)),
@@ -92,6 +96,12 @@ fn what_makes_no_sense_is_refused_by_field() {
     }
 }
 
+fn session(definition: &mut Definition, change: fn(&mut Definition)) {
+    definition.window = Window::Session(Duration::from_secs(30));
+    assert_eq!(definition.validate(), Ok(()));
+    change(definition);
+}
+
 fn measure(definition: &mut Definition, name: &str, text: &str) {
     definition.measure.insert(name.to_owned(), Measure::parse(text).unwrap());
 }
@@ -101,7 +111,7 @@ fn every_setting_is_read_and_written_back() {
     let text = r#"{"name": "poll", "from": "votes", "into": "results", "window": {"cumulate": "10m", "every": "2s"},
         "group_by": ["choice"], "measure": {"votes": "count()", "part": "share()"},
         "dedup": {"by": ["user_id", "poll_id"], "keep": "last"}, "limit": {"by": "user_id", "max": 20},
-        "open": "2026-06-11T20:00:00Z", "close": "2026-06-11T20:10:00Z", "top": {"n": 3, "by": "votes"}, "shape": "window"}"#;
+        "open": "2026-06-11T20:00:00Z", "close": "2026-06-11T20:10:00Z", "top": {"n": 3, "by": "votes"}, "shape": "window", "early": "250ms"}"#;
     let read: Definition = serde_json::from_str(text).unwrap();
     assert_eq!(read.validate(), Ok(()));
     assert_eq!(serde_json::from_str::<Definition>(&serde_json::to_string(&read).unwrap()).unwrap(), read);

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// Steps of one window: each window is told, or shared, so many times.
 const MAX_STEPS: u128 = 10_000;
-const WORDED: &str =
-    "a window is { tumble = \"2s\" }, { hop = \"10s\", every = \"2s\" } or { cumulate = \"10m\", every = \"2s\" }";
+const WORDED: &str = "a window is { tumble = \"2s\" }, { hop = \"10s\", every = \"2s\" }, \
+                      { cumulate = \"10m\", every = \"2s\" } or { session = \"30s\" }";
 
 /// How event time is cut into windows, aligned to the epoch, or to `open` if the definition has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -19,13 +19,15 @@ pub enum Window {
     Hop { size: Duration, every: Duration },
     /// A window of `size` that is told every `every` with all that came since its start.
     Cumulate { size: Duration, every: Duration },
+    /// A group's events with less than this between one and the next.
+    Session(Duration),
 }
 
 impl Window {
     /// (length of the longest window, time from one closing to the next).
     pub fn times(self) -> (Duration, Duration) {
         match self {
-            Self::Tumble(size) => (size, size),
+            Self::Tumble(size) | Self::Session(size) => (size, size),
             Self::Hop { size, every } | Self::Cumulate { size, every } => (size, every),
         }
     }
@@ -61,12 +63,12 @@ impl TryFrom<BTreeMap<String, String>> for Window {
     type Error = String;
 
     fn try_from(raw: BTreeMap<String, String>) -> Result<Self, Self::Error> {
-        if raw.contains_key("session") {
-            return Err("windows of kind `session` are not supported yet".to_owned());
-        }
         let time = |name: &str| raw.get(name).map(|text| duration_text::parse(text)).transpose();
         let every = time("every")?;
         let kinds = (time("tumble")?, time("hop")?, time("cumulate")?);
+        if let (Some(gap), 1) = (time("session")?, raw.len()) {
+            return Ok(Self::Session(gap));
+        }
         let needs_every = |kind: &str| {
             format!("a window of kind `{kind}` needs `every`, as in {{ {kind} = \"10m\", every = \"2s\" }}")
         };
@@ -87,6 +89,7 @@ impl From<Window> for BTreeMap<String, String> {
             Window::Tumble(size) => vec![("tumble", size)],
             Window::Hop { size, every } => vec![("hop", size), ("every", every)],
             Window::Cumulate { size, every } => vec![("cumulate", size), ("every", every)],
+            Window::Session(gap) => vec![("session", gap)],
         };
         fields.into_iter().map(|(name, time)| (name.to_owned(), duration_text::format(time))).collect()
     }
