@@ -13,6 +13,7 @@ mod connection;
 mod error;
 mod event;
 mod gateway;
+mod groups;
 mod ingest;
 mod observe;
 mod page;

@@ -11,13 +11,15 @@ use axum::{
 use metrics::{counter, histogram};
 use std::{sync::Arc, time::Instant};
 
-use crate::{gateway::Shared, ingest, observe, page, problem::Problem, producer, tunnel};
+use crate::{gateway::Shared, groups, ingest, observe, page, problem::Problem, producer, tunnel};
 
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/streams/{stream}/events", post(ingest::post_events))
         .route("/v1/streams", get(observe::streams))
         .route("/v1/producers", post(observe::new_producer))
+        .route("/v1/groups", get(groups::list))
+        .route("/v1/groups/{id}", get(groups::one))
         .route("/v1/status", get(observe::status))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))

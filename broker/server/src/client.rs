@@ -3,6 +3,12 @@
 //! One trait, so that the same gateways run against a remote Apache Kafka. It speaks record batches
 //! (`tifo_storage::record_batch`): what is fetched is what lies on disk, what is appended is stored as it comes.
 
+mod groups;
+
+pub use groups::{
+    AssignedTopic, Group, GroupCondition, GroupListing, GroupMember, GroupOffset, GroupWait, WantedState,
+};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{collections::BTreeMap, time::Duration};
@@ -76,4 +82,28 @@ pub trait LogClient: Send + Sync + std::fmt::Debug + 'static {
     async fn init_producer_id(&self) -> Result<(i64, i16), ClientError> {
         Err(ClientError::Refused("this log gives out no producer ids".to_owned()))
     }
+
+    /// All groups there are.
+    async fn groups(&self) -> Result<Vec<GroupListing>, ClientError> {
+        Err(no_groups())
+    }
+
+    /// A group as it is now; `None`: it does not exist.
+    async fn group(&self, _group: &str) -> Result<Option<Group>, ClientError> {
+        Err(no_groups())
+    }
+
+    /// Returns as soon as the condition holds of the group, which need not exist yet, or when the time is over.
+    async fn wait_for_group(
+        &self,
+        _group: &str,
+        _condition: &GroupCondition,
+        _max_wait: Duration,
+    ) -> Result<GroupWait, ClientError> {
+        Err(no_groups())
+    }
+}
+
+fn no_groups() -> ClientError {
+    ClientError::Refused("this log does not show its groups".to_owned())
 }

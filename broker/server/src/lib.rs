@@ -16,6 +16,7 @@ pub mod durability;
 mod errors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod group_view;
 mod groups;
 mod local_client;
 mod maintenance;

@@ -2,15 +2,16 @@
 
 use crate::{
     catalog::{NewTopic, Topic},
-    client::{ClientError, Fetched, LogClient, TopicSpec},
+    client::{ClientError, Fetched, Group, GroupCondition, GroupListing, GroupWait, LogClient, TopicSpec},
     errors::RequestError,
+    group_view,
     partition::{Partition, PartitionRead},
     services::Services,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tifo_coordinator::GroupError;
+use tifo_coordinator::{GroupError, group::GroupOverview};
 use tifo_storage::Origin;
 use tokio::{sync::Notify, time::Instant};
 
@@ -117,6 +118,34 @@ impl LogClient for LocalClient {
     async fn init_producer_id(&self) -> Result<(i64, i16), ClientError> {
         let id = self.services.catalog.next_producer_id();
         id.map(|id| (id, 0)).map_err(|error| ClientError::Unavailable(error.to_string()))
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupListing>, ClientError> {
+        let listed = self.services.groups.list(&[], &[]).await;
+        listed.map(group_view::listings).map_err(|error| ClientError::Unavailable(error.to_string()))
+    }
+
+    async fn group(&self, group: &str) -> Result<Option<Group>, ClientError> {
+        let overview = self.services.groups.overview(group).await.map_err(|error| group_error(group, error))?;
+        Ok(overview.map(|overview| group_view::view(group, overview, &self.services.catalog)))
+    }
+
+    async fn wait_for_group(
+        &self,
+        group: &str,
+        condition: &GroupCondition,
+        max_wait: Duration,
+    ) -> Result<GroupWait, ClientError> {
+        let mut last = None;
+        let look = |overview: Option<GroupOverview>| {
+            let seen = overview.map(|overview| group_view::view(group, overview, &self.services.catalog));
+            let is_reached = condition.holds(seen.as_ref());
+            last = seen;
+            is_reached.then_some(())
+        };
+        let reached = self.services.groups.look_until(group, max_wait, look).await;
+        let is_reached = reached.map_err(|error| group_error(group, error))?.is_some();
+        Ok(GroupWait { group: last, is_reached })
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeProducersRequest, DescribeTransactionsRequest,
     EndTxnRequest, FetchResponse, FindCoordinatorRequest, GroupId, InitProducerIdRequest, ListTransactionsRequest,
-    OffsetFetchRequest, ProducerId, TransactionalId, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    OffsetFetchRequest, ProduceRequest, ProducerId, TransactionalId, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
     add_partitions_to_txn_request::AddPartitionsToTxnTopic,
     describe_producers_request::TopicRequest,
     offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use std::path::Path;
 use support::*;
-use tifo_broker::{Broker, Clock};
+use tifo_broker::{Broker, Clock, LogClient};
 use tifo_storage::record_batch::BatchBuilder;
 
 const INVALID_PRODUCER_EPOCH: i16 = 47;
@@ -25,6 +25,7 @@ const PRODUCER_FENCED: i16 = 90;
 const CONCURRENT_TRANSACTIONS: i16 = 51;
 const UNSTABLE_OFFSET_COMMIT: i16 = 88;
 const TRANSACTION_ABORTABLE: i16 = 120;
+const INVALID_REGULAR_EXPRESSION: i16 = 128;
 
 fn id(text: &str) -> TransactionalId {
     TransactionalId(StrBytes::from_string(text.to_owned()))
@@ -295,5 +296,85 @@ async fn tools_see_transactions_and_end_hanging_ones() {
     let codes: Vec<_> = written.markers[0].topics[0].partitions.iter().map(|partition| partition.error_code).collect();
     assert_eq!(codes, [0, 3]);
     assert_eq!(seen(&mut client, "a").await, (2, 1));
+    broker.shutdown().await;
+}
+
+/// How many records `__transaction_state` holds.
+async fn state_records(broker: &Broker) -> i64 {
+    let (door, topic) = (broker.client(), "__transaction_state");
+    let mut records = 0;
+    for partition in 0..door.partitions(topic).await.unwrap() {
+        records += door.offsets(topic, partition).await.unwrap().1;
+    }
+    records
+}
+
+/// Error codes, one for each of these topics' first partitions.
+async fn write_to_all(producer: &mut Producer, topics: &[&str], version: i16) -> Vec<i16> {
+    let data = |topic: &&str| {
+        let mut builder = BatchBuilder::default();
+        builder.idempotent(producer.producer_id, producer.epoch, producer.sequence);
+        builder.transactional();
+        builder.push(Clock::system().now_ms(), Some(b"k"), Some(b"v"), &[]);
+        produce_request(topic, 0, builder.build(), -1).topic_data.remove(0)
+    };
+    let topics: Vec<_> = topics.iter().map(data).collect();
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(5000)
+        .with_transactional_id(Some(id(producer.id)))
+        .with_topic_data(topics);
+    let answer = producer.client.call(&request, version).await;
+    answer.responses.iter().map(|topic| topic.partition_responses[0].error_code).collect()
+}
+
+#[tokio::test]
+async fn what_one_request_adds_to_a_transaction_is_one_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start_with_topics(dir.path()).await;
+    let mut reader = Client::connect(broker.kafka_addr()).await;
+    reader.create_topic("c", 1).await;
+    let mut producer = Producer::begin(&broker, "t").await;
+    let before = state_records(&broker).await;
+    let unknown = 3;
+    assert_eq!(write_to_all(&mut producer, &["a", "nowhere", "b"], 12).await, [0, unknown, 0]);
+    assert_eq!(state_records(&broker).await - before, 1);
+    // The transaction is open on both already.
+    producer.sequence = 1;
+    assert_eq!(write_to_all(&mut producer, &["a", "b"], 12).await, [0, 0]);
+    assert_eq!(state_records(&broker).await - before, 1);
+    producer.sequence = 0;
+    assert_eq!(write_to_all(&mut producer, &["c", "nowhere"], 12).await, [0, unknown]);
+    assert_eq!(state_records(&broker).await - before, 2);
+    assert_eq!(producer.end(true, 5).await, 0);
+    for topic in ["a", "b"] {
+        assert_eq!(seen(&mut reader, topic).await, (3, 0));
+    }
+    // The first protocol: each partition is judged on its own.
+    assert_eq!(producer.add("b").await, 0);
+    assert_eq!(write_to_all(&mut producer, &["a", "b"], 11).await, [TRANSACTION_ABORTABLE, 0]);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn transactions_are_listed_by_a_pattern_of_their_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start_with_topics(dir.path()).await;
+    let mut client = Client::connect(broker.kafka_addr()).await;
+    for name in ["orders-1", "orders-2", "payments-1"] {
+        Producer::begin(&broker, name).await;
+    }
+    let list = |pattern: Option<&'static str>| {
+        ListTransactionsRequest::default()
+            .with_duration_filter(-1)
+            .with_transactional_id_pattern(pattern.map(Into::into))
+    };
+    for (pattern, expected) in
+        [(None, 3), (Some(""), 3), (Some("orders-.*"), 2), (Some("orders"), 0), (Some("orders-1|payments-1"), 2)]
+    {
+        let listed = client.call(&list(pattern), 2).await;
+        assert_eq!((listed.error_code, listed.transaction_states.len()), (0, expected), "{pattern:?}");
+    }
+    assert_eq!(client.call(&list(Some("(")), 2).await.error_code, INVALID_REGULAR_EXPRESSION);
     broker.shutdown().await;
 }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::{collections::BTreeMap, time::Duration};
 use tifo_broker::{
     ClientError, LogClient,
-    client::{Fetched, TopicSpec},
+    client::{Fetched, Group, GroupCondition, GroupListing, GroupWait, TopicSpec},
 };
 use tifo_storage::record_batch::{BatchHeader, Record, batches};
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ pub struct TestLog {
     appends: watch::Sender<usize>,
     topics: Mutex<BTreeMap<String, Vec<Partition>>>,
     next_producer_id: Mutex<i64>,
+    /// The one group that there may be.
+    group: watch::Sender<Option<Group>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -49,6 +51,7 @@ impl Default for TestLog {
             appends: watch::channel(0).0,
             topics: Mutex::default(),
             next_producer_id: Mutex::new(1000),
+            group: watch::channel(None).0,
         }
     }
 }
@@ -78,6 +81,25 @@ impl TestLog {
 
     pub fn batches(&self, topic: &str) -> usize {
         self.topics.lock()[topic].iter().map(|partition| partition.batches).sum()
+    }
+
+    pub fn set_group(&self, group: Option<Group>) {
+        self.group.send_replace(group);
+    }
+
+    /// Returns when somebody waits for the group.
+    pub async fn is_watched(&self) {
+        while self.group.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn present_group(&self) -> Result<Option<Group>, ClientError> {
+        match *self.mode.borrow() {
+            Mode::Unavailable => Err(ClientError::Unavailable("down".to_owned())),
+            Mode::Refuse => Err(ClientError::Refused("no".to_owned())),
+            _ => Ok(self.group.borrow().clone()),
+        }
     }
 
     pub fn remove_topic(&self, topic: &str) {
@@ -185,5 +207,31 @@ impl LogClient for TestLog {
         let mut next = self.next_producer_id.lock();
         *next += 1;
         Ok((*next, 0))
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupListing>, ClientError> {
+        let listing = |group: Group| GroupListing {
+            group: group.group,
+            group_type: group.group_type,
+            state: group.state,
+            protocol_type: group.protocol_type,
+        };
+        Ok(self.present_group()?.into_iter().map(listing).collect())
+    }
+
+    async fn group(&self, _: &str) -> Result<Option<Group>, ClientError> {
+        self.present_group()
+    }
+
+    async fn wait_for_group(
+        &self,
+        _: &str,
+        condition: &GroupCondition,
+        max_wait: Duration,
+    ) -> Result<GroupWait, ClientError> {
+        let mut seen = self.group.subscribe();
+        let reached = seen.wait_for(|group| condition.holds(group.as_ref()));
+        let is_reached = tokio::time::timeout(max_wait, reached).await.is_ok();
+        Ok(GroupWait { group: self.group.borrow().clone(), is_reached })
     }
 }

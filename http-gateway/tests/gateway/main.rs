@@ -1,6 +1,7 @@
 //! The gateway over real sockets, on a log in memory.
 #![allow(clippy::unwrap_used)]
 
+mod groups;
 mod idempotence;
 mod ingest;
 mod log;

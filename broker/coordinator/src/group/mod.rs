@@ -7,12 +7,14 @@
 mod classic;
 mod coordinator;
 mod offsets;
+mod overview;
 mod pending;
 mod query;
 mod request;
 mod transactions;
 
 pub use coordinator::GroupCoordinator;
+pub use overview::{AssignedPartitions, GroupOverview, MemberOverview};
 pub use query::{DescribedGroup, DescribedMember, FetchedOffsets, ListedGroup, PartitionOffset};
 pub use request::{
     HeartbeatRequest, JoinReply, JoinRequest, JoinedMember, LeaveReply, LeaveRequest, LeavingMember,

@@ -6,12 +6,13 @@
 //! Without tiered storage -4 is the log's start and -5 is unknown. For readers of committed records the log ends at the last
 //! stable offset, and what lies behind it is not found by time.
 
-use super::{Api, Context, bounds::*, versions};
+use super::{Api, Context, bounds::*, group_fields::shared, versions};
 use crate::{
     catalog::Catalog,
     cluster::{LEADER_EPOCH, check_leader_epoch},
     errors::RequestError,
-    partition::Isolation,
+    groups::{Groups, Sought, Who},
+    partition::{Isolation, Offsets},
 };
 use kafka_protocol::messages::{
     ApiKey, ListOffsetsRequest, ListOffsetsResponse,
@@ -33,10 +34,14 @@ pub const API: Api = Api {
     served: versions(1, 10),
     request: LAYOUT,
     handle: |services, call| {
-        let catalog = services.catalog.clone();
+        let (catalog, groups, now_ms) = (services.catalog.clone(), services.groups.clone(), services.clock.now_ms());
         // Searching by time may read the disk.
         call.answer(move |request, context| async move {
-            let work = move || handle(&catalog, &request, &context);
+            let work = move || {
+                let response = handle(&catalog, &request, &context);
+                tell_of_newcomers(&groups, &catalog, &request, &context, now_ms);
+                response
+            };
             tokio::task::spawn_blocking(work).await.unwrap_or_default()
         })
     },
@@ -65,6 +70,24 @@ fn handle(catalog: &Catalog, request: &ListOffsetsRequest, context: &Context) ->
         ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
     });
     ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+/// A consumer that begins at the end for want of a committed offset is told of in the log.
+fn tell_of_newcomers(groups: &Groups, catalog: &Catalog, request: &ListOffsetsRequest, context: &Context, now_ms: i64) {
+    if groups.newcomers().are_none() {
+        return;
+    }
+    let mut sought = Vec::new();
+    for topic in &request.topics {
+        for asked in &topic.partitions {
+            let offsets = catalog.partition(&topic.name, asked.partition_index).and_then(|found| found.offsets());
+            let below = |end: Offsets| end.end(request.isolation_level.into()) - end.log_start_offset;
+            let unseen = offsets.ok().map(below).filter(|_| asked.timestamp == LATEST);
+            sought.push(Sought { topic: shared(&topic.name), partition: asked.partition_index, unseen });
+        }
+    }
+    let who = Who::from(context);
+    groups.newcomers().seeks(&who, &sought, now_ms).iter().for_each(|unseen| unseen.tell(&who.client_id));
 }
 
 fn find(

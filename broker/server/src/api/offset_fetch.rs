@@ -12,12 +12,12 @@ use super::{
     metadata::topic_name,
     versions,
 };
-use crate::groups::{self, Groups};
+use crate::groups::{self, Groups, Who};
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiKey, GroupId, OffsetFetchRequest, OffsetFetchResponse,
-        offset_fetch_request::OffsetFetchRequestGroup,
+        ApiKey, OffsetFetchRequest, OffsetFetchResponse,
+        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics},
         offset_fetch_response::{
             OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
             OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -56,8 +56,11 @@ pub const API: Api = Api {
     served: versions(1, 9),
     request: LAYOUT,
     handle: |services, call| {
-        let groups = services.groups.clone();
-        call.answer(|request, context| async move { handle(&groups, &request, context.version).await })
+        let (groups, now_ms) = (services.groups.clone(), services.clock.now_ms());
+        call.answer(move |request, context| async move {
+            let asker = Asker { groups: &groups, who: Who::from(&context), now_ms };
+            asker.answer(request, context.version).await
+        })
     },
 };
 
@@ -66,47 +69,59 @@ const BATCHED: i16 = 8;
 
 type Asked = Vec<(Arc<str>, Vec<i32>)>;
 
-async fn handle(groups: &Groups, request: &OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
-    if version >= BATCHED {
-        let mut answers = Vec::with_capacity(request.groups.len());
-        for group in &request.groups {
-            answers.push(one_group(groups, group, request.require_stable).await);
+/// A client that asks.
+struct Asker<'a> {
+    groups: &'a Groups,
+    who: Who,
+    now_ms: i64,
+}
+
+impl Asker<'_> {
+    async fn answer(&self, request: OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
+        if version < BATCHED {
+            let require_stable = request.require_stable;
+            return in_old_words(self.group(&only_group(request), require_stable).await, version);
         }
-        return OffsetFetchResponse::default().with_groups(answers);
+        let mut answers = Vec::with_capacity(request.groups.len());
+        for asked in &request.groups {
+            let mut answer = self.group(asked, request.require_stable).await;
+            if answer.error_code != 0 {
+                answer.topics.clear();
+            }
+            answers.push(answer);
+        }
+        OffsetFetchResponse::default().with_groups(answers)
     }
-    let topics = request.topics.as_ref().map(|topics| {
-        topics.iter().map(|topic| (shared(&topic.name), topic.partition_indexes.clone())).collect::<Asked>()
-    });
-    let (fetched, error) = fetch(groups, &request.group_id, topics).await;
-    let response = OffsetFetchResponse::default()
-        .with_topics(fetched.into_iter().map(|topic| single(topic, error, request.require_stable)).collect());
-    if version >= 2 { response.with_error_code(groups::code(error)) } else { response }
-}
 
-async fn one_group(groups: &Groups, asked: &OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup {
-    let topics = asked.topics.as_ref().map(|topics| {
-        topics.iter().map(|topic| (shared(&topic.name), topic.partition_indexes.clone())).collect::<Asked>()
-    });
-    let (fetched, error) = fetch(groups, &asked.group_id, topics).await;
-    let topics = if error.is_some() {
-        Vec::new()
-    } else {
-        fetched.into_iter().map(|topic| batched(topic, require_stable)).collect()
-    };
-    OffsetFetchResponseGroup::default()
-        .with_group_id(asked.group_id.clone())
-        .with_topics(topics)
-        .with_error_code(groups::code(error))
-}
+    /// With an error, the partitions that were asked for come back without an offset.
+    async fn group(&self, asked: &OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup {
+        let id = group(&asked.group_id);
+        let topics = asked.topics.as_ref().map(|topics| {
+            topics.iter().map(|topic| (shared(&topic.name), topic.partition_indexes.clone())).collect::<Asked>()
+        });
+        let (fetched, error) = match self.groups.fetch_offsets(&id, topics.as_deref()).await {
+            Ok(fetched) => {
+                self.note_newcomer(&id, &fetched);
+                (fetched, None)
+            }
+            Err(error) => (topics.unwrap_or_default().into_iter().map(nothing).collect(), Some(error)),
+        };
+        let topics = fetched.into_iter().map(|topic| answer_of_topic(topic, error, require_stable)).collect();
+        OffsetFetchResponseGroup::default()
+            .with_group_id(asked.group_id.clone())
+            .with_topics(topics)
+            .with_error_code(groups::code(error))
+    }
 
-/// With an error, the partitions that were asked for come back without an offset.
-async fn fetch(groups: &Groups, id: &GroupId, topics: Option<Asked>) -> (FetchedOffsets, Option<GroupError>) {
-    match groups.fetch_offsets(&group(id), topics.as_deref()).await {
-        Ok(fetched) => (fetched, None),
-        Err(error) => (topics.unwrap_or_default().into_iter().map(nothing).collect(), Some(error)),
+    fn note_newcomer(&self, id: &Arc<str>, fetched: &FetchedOffsets) {
+        let has_none = |found: &&PartitionOffset| found.committed.is_none() && !found.is_unstable;
+        let of_topic = |(topic, found): &(Arc<str>, Vec<PartitionOffset>)| {
+            found.iter().filter(has_none).map(|found| (topic.clone(), found.partition)).collect::<Vec<_>>()
+        };
+        let partitions: Vec<_> = fetched.iter().flat_map(of_topic).collect();
+        self.groups.newcomers().nothing_committed(&self.who, id, &partitions, self.now_ms);
     }
 }
-
 fn nothing((topic, partitions): (Arc<str>, Vec<i32>)) -> (Arc<str>, Vec<PartitionOffset>) {
     let none = |partition| PartitionOffset { partition, committed: None, is_unstable: false };
     (topic, partitions.into_iter().map(none).collect())
@@ -120,34 +135,16 @@ fn stable(found: &PartitionOffset, require_stable: bool) -> (Option<&CommittedOf
     (found.committed.as_ref(), 0)
 }
 
-fn single(
+fn answer_of_topic(
     (name, partitions): (Arc<str>, Vec<PartitionOffset>),
     error: Option<GroupError>,
     require_stable: bool,
-) -> OffsetFetchResponseTopic {
+) -> OffsetFetchResponseTopics {
     let one = |found: PartitionOffset| {
         let (committed, unstable) = stable(&found, require_stable);
-        let partition = OffsetFetchResponsePartition::default()
+        let partition = OffsetFetchResponsePartitions::default()
             .with_partition_index(found.partition)
             .with_error_code(error.map_or(unstable, |error| groups::code(Some(error))));
-        match committed {
-            Some(committed) => partition
-                .with_committed_offset(committed.offset)
-                .with_committed_leader_epoch(committed.leader_epoch)
-                .with_metadata(Some(text(&committed.metadata))),
-            None => partition.with_committed_offset(-1).with_committed_leader_epoch(-1).with_metadata(Some(text(""))),
-        }
-    };
-    OffsetFetchResponseTopic::default()
-        .with_name(topic_name(&name))
-        .with_partitions(partitions.into_iter().map(one).collect())
-}
-
-fn batched((name, partitions): (Arc<str>, Vec<PartitionOffset>), require_stable: bool) -> OffsetFetchResponseTopics {
-    let one = |found: PartitionOffset| {
-        let (committed, unstable) = stable(&found, require_stable);
-        let partition =
-            OffsetFetchResponsePartitions::default().with_partition_index(found.partition).with_error_code(unstable);
         match committed {
             Some(committed) => partition
                 .with_committed_offset(committed.offset)
@@ -159,4 +156,33 @@ fn batched((name, partitions): (Arc<str>, Vec<PartitionOffset>), require_stable:
     OffsetFetchResponseTopics::default()
         .with_name(topic_name(&name))
         .with_partitions(partitions.into_iter().map(one).collect())
+}
+
+/// What a request before version 8 asks of its one group.
+fn only_group(request: OffsetFetchRequest) -> OffsetFetchRequestGroup {
+    let topics = |topics: Vec<OffsetFetchRequestTopic>| {
+        let topic = |topic: OffsetFetchRequestTopic| {
+            OffsetFetchRequestTopics::default().with_name(topic.name).with_partition_indexes(topic.partition_indexes)
+        };
+        topics.into_iter().map(topic).collect()
+    };
+    OffsetFetchRequestGroup::default().with_group_id(request.group_id).with_topics(request.topics.map(topics))
+}
+
+/// The same answer where it is for one group and has other names.
+fn in_old_words(answer: OffsetFetchResponseGroup, version: i16) -> OffsetFetchResponse {
+    let partition = |partition: OffsetFetchResponsePartitions| {
+        OffsetFetchResponsePartition::default()
+            .with_partition_index(partition.partition_index)
+            .with_committed_offset(partition.committed_offset)
+            .with_committed_leader_epoch(partition.committed_leader_epoch)
+            .with_metadata(partition.metadata)
+            .with_error_code(partition.error_code)
+    };
+    let topic = |topic: OffsetFetchResponseTopics| {
+        let partitions = topic.partitions.into_iter().map(partition).collect();
+        OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions)
+    };
+    let response = OffsetFetchResponse::default().with_topics(answer.topics.into_iter().map(topic).collect());
+    if version >= 2 { response.with_error_code(answer.error_code) } else { response }
 }

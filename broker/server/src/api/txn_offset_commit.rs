@@ -13,7 +13,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     groups::{self, Groups, OFFSETS_TOPIC},
-    transactions::{self, Admission, Transactions},
+    transactions::{self, Admission, Admitted, Transactions},
 };
 use kafka_protocol::{
     ResponseError,
@@ -143,12 +143,13 @@ async fn commit(
     let admission = Admission {
         transactional_id: shared(&request.transactional_id),
         producer,
-        partition: (OFFSETS_TOPIC.into(), partition),
-        adds_partition: version >= ADDS_SINCE,
+        partitions: vec![(OFFSETS_TOPIC.into(), partition)],
+        adds_partitions: version >= ADDS_SINCE,
     };
-    let admitted = transactions.admit(&admission, || prepared.begin());
+    let begin = |admitted: Admitted| admitted.into_iter().collect::<Result<(), _>>().map(|()| prepared.begin());
+    let admitted = transactions.admit(&admission, begin);
     let (begun, until_durable) = admitted.map_err(|error| refusal(error, version))?;
-    let results = begun.results().await.map_err(group_code)?;
+    let results = begun.map_err(|error| refusal(error, version))?.results().await.map_err(group_code)?;
     if let Some(until_durable) = until_durable {
         until_durable.reached().await.map_err(|_| ResponseError::NotCoordinator.code())?;
     }

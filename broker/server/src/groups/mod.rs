@@ -7,11 +7,14 @@
 
 mod config;
 mod errors;
+mod newcomers;
 mod shard;
 mod transactions;
+mod waiting;
 
 pub use config::{GroupSettings, internal_topic_settings};
 pub use errors::code;
+pub use newcomers::{Newcomers, Sought, Who};
 
 use crate::{
     catalog::Catalog,
@@ -32,7 +35,7 @@ use tifo_coordinator::{
         SyncReply, SyncRequest,
     },
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -46,6 +49,9 @@ pub struct Groups {
     tickets: AtomicU64,
     /// Wakes the timer task: a shard has a deadline that is earlier than what it sleeps for.
     earlier: Arc<Notify>,
+    /// Places for those who wait for a group to change.
+    lookers: Semaphore,
+    newcomers: Newcomers,
     shutdown: CancellationToken,
 }
 
@@ -64,7 +70,9 @@ impl Groups {
             }
         };
         let topic = InternalTopic::new(catalog, settings.offsets_topic(), shard);
-        Arc::new(Self { clock, topic, tickets: AtomicU64::new(0), earlier, shutdown })
+        let lookers = Semaphore::new(waiting::MAX_LOOKERS);
+        let newcomers = Newcomers::default();
+        Arc::new(Self { clock, topic, tickets: AtomicU64::new(0), earlier, lookers, newcomers, shutdown })
     }
 
     /// Begins to load what the last run left, and to watch the clock.
@@ -175,7 +183,7 @@ impl Groups {
 
     /// `None`: the group does not exist.
     pub async fn describe(&self, group: &str) -> Result<Option<DescribedGroup>, GroupError> {
-        Ok(self.shard(group).await?.read(|coordinator| coordinator.describe(group)))
+        self.shard(group).await?.read(|coordinator| coordinator.describe(group))
     }
 
     /// `None` as topics asks for all that there are.
@@ -184,14 +192,14 @@ impl Groups {
         group: &str,
         topics: Option<&[(Arc<str>, Vec<i32>)]>,
     ) -> Result<FetchedOffsets, GroupError> {
-        Ok(self.shard(group).await?.read(|coordinator| coordinator.fetch_offsets(group, topics)))
+        self.shard(group).await?.read(|coordinator| coordinator.fetch_offsets(group, topics))
     }
 
     pub async fn list(&self, states: &[String], types: &[String]) -> Result<Vec<ListedGroup>, GroupError> {
         let mut listed = Vec::new();
         if self.topic.exists() {
             for shard in &self.all_shards().await?.shards {
-                listed.extend(shard.read(|coordinator| coordinator.list(states, types)));
+                listed.extend(shard.read(|coordinator| coordinator.list(states, types))?);
             }
         }
         Ok(listed)
@@ -205,6 +213,11 @@ impl Groups {
             }
         }
         Ok(())
+    }
+
+    /// Who begins at the end of a partition for want of a committed offset.
+    pub fn newcomers(&self) -> &Newcomers {
+        &self.newcomers
     }
 
     async fn call(&self, request: Request) -> Result<Reply, GroupError> {

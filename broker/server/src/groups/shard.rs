@@ -28,7 +28,7 @@ use tifo_storage::{
     Origin,
     record_batch::{BatchHeader, EndTransactionMarker, TransactionResult},
 };
-use tokio::sync::{Notify, OnceCell, oneshot};
+use tokio::sync::{Notify, OnceCell, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Requests of one shard that wait for a reply (JoinGroup, SyncGroup). More are refused; clients come again.
@@ -45,6 +45,8 @@ pub struct Shard {
     /// The state machine's next deadline, for the timer to read without the lock.
     deadline_ms: AtomicI64,
     earlier: Arc<Notify>,
+    /// Says that a group of this shard may have changed, to those who look at one.
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ impl Shard {
             stalled: AtomicUsize::new(0),
             deadline_ms: AtomicI64::new(NEVER_MS),
             earlier,
+            changed: watch::Sender::new(()),
         }
     }
 
@@ -127,9 +130,20 @@ impl Shard {
         Ok(receiver)
     }
 
-    /// Looks without changing anything.
-    pub fn read<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> T {
-        look(&patience::lock(&self.state).coordinator)
+    /// Looks without changing anything. Refused when a disk stalls and too many wait before.
+    pub fn read<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> Result<T, GroupError> {
+        let state = patience::lock_in_turn(&self.state, &self.stalled);
+        state.map(|state| look(&state.coordinator)).ok_or(GroupError::CoordinatorNotAvailable)
+    }
+
+    /// Wakes after every step that may have changed a group of this shard, from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn note_change(&self) {
+        // Nobody who looks: nobody to wake.
+        let _ = self.changed.send(());
     }
 
     pub fn forget_topic(&self, topic: &str) {
@@ -172,6 +186,7 @@ impl Shard {
         if deadline_ms < self.deadline_ms.swap(deadline_ms, Ordering::AcqRel) {
             self.earlier.notify_one();
         }
+        self.note_change();
     }
 
     fn append(&self, records: &[Record], transaction: Option<Producer>) -> Result<Option<UntilDurable>, GroupError> {
@@ -263,5 +278,6 @@ impl coordination::Shard for Shard {
     fn close(&self) {
         patience::lock(&self.state).waiting.clear();
         self.deadline_ms.store(NEVER_MS, Ordering::Release);
+        self.note_change();
     }
 }

@@ -89,6 +89,7 @@ impl Shard {
         let accepted = append(self, self.clock.now_ms())?;
         if accepted.is_some() {
             state.coordinator.replay_marker(producer_id, result == TransactionResult::Commit);
+            self.note_change();
         }
         Ok(accepted)
     }

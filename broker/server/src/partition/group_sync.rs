@@ -32,7 +32,7 @@ enum Phase {
 }
 
 /// An append that is in the log but not to be acknowledged yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use = "the append is acknowledged only when it is durable"]
 pub struct UntilDurable {
     partition: Arc<Partition>,

@@ -45,7 +45,8 @@ impl Transactions {
         let key = (partition.topic.clone(), partition.index);
         let hosted = self.topic.known();
         let mut shards = hosted.iter().flat_map(|hosted| &hosted.shards);
-        shards.any(|shard| shard.read(|coordinator| coordinator.coordinates(producer_id, &key)))
+        // One that cannot be asked may know it.
+        shards.any(|shard| shard.read(|coordinator| coordinator.coordinates(producer_id, &key)).unwrap_or(true))
     }
 
     async fn abort(&self, partition: &Arc<Partition>, producer: &ActiveProducer) -> Result<bool, RequestError> {

@@ -22,7 +22,7 @@ use crate::{
 use shard::Shard;
 use std::sync::Arc;
 use tifo_coordinator::{
-    TransactionError,
+    TransactionCoordinator, TransactionError,
     transaction::{
         AddPartitionsRequest, ClientVersion, Decision, DescribedTransaction, EndRequest, InitProducerIdRequest,
         ListFilter, ListedTransaction, Producer, TopicPartition,
@@ -41,15 +41,18 @@ pub struct Transactions {
     earlier: Arc<Notify>,
 }
 
-/// Something that a producer wants to write as part of its transaction.
+/// Where a producer wants to write as part of its transaction.
 #[derive(Debug, Clone)]
 pub struct Admission {
     pub transactional_id: Arc<str>,
     pub producer: Producer,
-    pub partition: TopicPartition,
-    /// KIP-890: the partition is added by this. Else it must have been before.
-    pub adds_partition: bool,
+    pub partitions: Vec<TopicPartition>,
+    /// KIP-890: the partitions are added by this, all with one record. Else they must have been before.
+    pub adds_partitions: bool,
 }
+
+/// What the coordinator says to each partition of an admission, in their order.
+pub type Admitted = Vec<Result<(), TransactionError>>;
 
 impl Transactions {
     pub fn new(settings: &TransactionSettings, markers: Markers) -> Arc<Self> {
@@ -112,7 +115,7 @@ impl Transactions {
         producer: Producer,
         partition: &TopicPartition,
     ) -> Result<(), TransactionError> {
-        self.shard(id).await?.read(|coordinator| coordinator.verify_partition(id, producer, partition))
+        self.shard(id).await?.read(|coordinator| coordinator.verify_partition(id, producer, partition))?
     }
 
     /// Returns when the markers were written once; what a sick partition did not take goes on in the background.
@@ -124,12 +127,12 @@ impl Transactions {
         shard.decide(|coordinator, now_ms| coordinator.end(&request, now_ms)).await
     }
 
-    /// Does `act`, which appends, if the producer's transaction is open and the partition is part of it. What comes back is to
-    /// be durable before the append is acknowledged.
+    /// Lets `act` append to the partitions that are part of the producer's open transaction. What comes back is to be durable before
+    /// an append is acknowledged.
     pub fn admit<T>(
         &self,
         admission: &Admission,
-        act: impl FnOnce() -> T,
+        act: impl FnOnce(Admitted) -> T,
     ) -> Result<(T, Option<UntilDurable>), TransactionError> {
         let id = &admission.transactional_id;
         let hosted = self.topic.current();
@@ -140,7 +143,7 @@ impl Transactions {
     }
 
     pub async fn describe(&self, id: &str) -> Result<DescribedTransaction, TransactionError> {
-        self.shard(id).await?.read(|coordinator| coordinator.describe(id))
+        self.shard(id).await?.read(|coordinator| coordinator.describe(id))?
     }
 
     pub async fn list(&self, filter: &ListFilter) -> Result<Vec<ListedTransaction>, TransactionError> {
@@ -148,7 +151,7 @@ impl Transactions {
         if self.topic.exists() {
             let now_ms = self.markers.clock.now_ms();
             for shard in &self.all_shards().await?.shards {
-                listed.extend(shard.read(|coordinator| coordinator.list(filter, now_ms)));
+                listed.extend(shard.read(|coordinator| coordinator.list(filter, now_ms))?);
             }
         }
         Ok(listed)
@@ -181,7 +184,7 @@ impl Transactions {
 
     /// A producer id that nobody had, if the next step of this transactional id may take one.
     async fn fresh_producer_id(&self, shard: &Shard, id: &str) -> Result<Option<i64>, TransactionError> {
-        if !shard.read(|coordinator| coordinator.needs_producer_id(id)) {
+        if !shard.read(|coordinator| coordinator.needs_producer_id(id))? {
             return Ok(None);
         }
         let catalog = self.markers.catalog.clone();
@@ -199,21 +202,18 @@ impl Transactions {
 }
 
 impl Admission {
-    fn decide(
-        &self,
-        coordinator: &tifo_coordinator::TransactionCoordinator,
-        now_ms: i64,
-    ) -> Decision<Result<(), TransactionError>> {
-        if self.adds_partition {
+    fn decide(&self, coordinator: &TransactionCoordinator, now_ms: i64) -> Decision<Admitted> {
+        if self.adds_partitions {
             let request = AddPartitionsRequest {
                 transactional_id: self.transactional_id.clone(),
                 producer: self.producer,
-                partitions: vec![self.partition.clone()],
+                partitions: self.partitions.clone(),
                 version: ClientVersion::V2,
             };
-            return coordinator.add_partitions(&request, now_ms);
+            let Decision { record, reply } = coordinator.add_partitions(&request, now_ms);
+            return Decision { record, reply: self.partitions.iter().map(|_| reply).collect() };
         }
-        let reply = coordinator.verify_partition(&self.transactional_id, self.producer, &self.partition);
-        Decision { record: None, reply }
+        let verify = |partition| coordinator.verify_partition(&self.transactional_id, self.producer, partition);
+        Decision { record: None, reply: self.partitions.iter().map(verify).collect() }
     }
 }

@@ -12,11 +12,11 @@ use crate::{
     partition::{Partition, UntilDurable},
 };
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +45,8 @@ pub struct Shard {
     markers: Arc<Markers>,
     loaded: OnceCell<()>,
     state: Mutex<TransactionCoordinator>,
+    /// Requests that wait for `state` because a disk stalls under the partition.
+    stalled: AtomicUsize,
     /// The state machine's next deadline, for the timer to read without the lock.
     deadline_ms: AtomicI64,
     earlier: Arc<Notify>,
@@ -91,6 +93,7 @@ impl Shard {
             markers,
             loaded: OnceCell::new(),
             state: Mutex::new(TransactionCoordinator::new(config.clone())),
+            stalled: AtomicUsize::new(0),
             config,
             deadline_ms: AtomicI64::new(NEVER_MS),
             earlier,
@@ -141,28 +144,33 @@ impl Shard {
         &self,
         decide: impl FnOnce(&TransactionCoordinator, i64) -> Decision<R>,
     ) -> Result<(R, Finished), TransactionError> {
-        let mut state = patience::lock(&self.state);
+        let mut state = self.in_turn()?;
         let Decision { record, reply } = decide(&state, self.clock.now_ms());
         let finished = self.finish(&mut state, record.as_slice())?;
         Ok((reply, finished))
     }
 
-    /// Does `act` if the decision is in its favour, before anything else of this shard is decided.
-    pub fn admit<T>(
+    /// Lets `act` follow the decision before anything else of this shard is decided.
+    pub fn admit<R, T>(
         &self,
-        decide: impl FnOnce(&TransactionCoordinator, i64) -> Decision<Result<(), TransactionError>>,
-        act: impl FnOnce() -> T,
+        decide: impl FnOnce(&TransactionCoordinator, i64) -> Decision<R>,
+        act: impl FnOnce(R) -> T,
     ) -> Result<(T, Finished), TransactionError> {
-        let mut state = patience::lock(&self.state);
+        let mut state = self.in_turn()?;
         let Decision { record, reply } = decide(&state, self.clock.now_ms());
         let finished = self.finish(&mut state, record.as_slice())?;
-        reply?;
-        Ok((act(), finished))
+        Ok((act(reply), finished))
     }
 
     /// Looks without changing anything.
-    pub fn read<T>(&self, look: impl FnOnce(&TransactionCoordinator) -> T) -> T {
-        look(&patience::lock(&self.state))
+    pub fn read<T>(&self, look: impl FnOnce(&TransactionCoordinator) -> T) -> Result<T, TransactionError> {
+        let state = self.in_turn()?;
+        Ok(look(&state))
+    }
+
+    /// What clients ask for is refused when a disk stalls and too many wait before.
+    fn in_turn(&self) -> Result<MutexGuard<'_, TransactionCoordinator>, TransactionError> {
+        patience::lock_in_turn(&self.state, &self.stalled).ok_or(TransactionError::CoordinatorNotAvailable)
     }
 
     /// Appends and replays; sets going what was decided; says when it wants to be woken.

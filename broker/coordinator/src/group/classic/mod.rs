@@ -7,9 +7,10 @@
 //! ```
 //!
 //! `join.rs` lets members in, `rebalance.rs` moves between the states, `sync.rs` hands out assignments, `membership.rs` lets
-//! members go, `protocol.rs` knows what members have in common. What outlives a restart is written when a generation
+//! members go, `protocol.rs` knows what members have in common, `consumer_protocol.rs` what consumers put into the bytes. What outlives a restart is written when a generation
 //! becomes stable or empty; all else is soft.
 
+mod consumer_protocol;
 mod join;
 mod member;
 mod membership;
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{GroupError, record::GroupMetadata, record::MemberMetadata, record::Record};
 use bytes::Bytes;
+pub(super) use consumer_protocol::{CONSUMER, assigned_partitions};
 use member::Member;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -1,15 +1,15 @@
 //! What members have in common: assignors and their choice by vote, subscribed topics.
 
-use super::{ClassicGroup, State, member::Member};
+use super::{
+    ClassicGroup, State,
+    consumer_protocol::{CONSUMER, subscribed_topics},
+    member::Member,
+};
 use crate::group::Protocol;
-use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-
-/// The protocol type of consumers; others (`connect`, ...) keep what they want in the bytes.
-const CONSUMER: &str = "consumer";
 
 impl ClassicGroup {
     /// Whether a member with these assignors fits in: at least one of them is offered by every member.
@@ -65,7 +65,7 @@ impl ClassicGroup {
         }
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
-            topics.extend(topics_of(&member.metadata(protocol))?);
+            topics.extend(subscribed_topics(&member.metadata(protocol))?);
         }
         Some(topics)
     }
@@ -73,34 +73,4 @@ impl ClassicGroup {
 
 fn distinct_names(protocols: &[Protocol]) -> BTreeSet<&Arc<str>> {
     protocols.iter().map(|protocol| &protocol.name).collect()
-}
-
-/// The topics in a ConsumerProtocolSubscription, whose every version begins: version, array of topic names.
-fn topics_of(subscription: &Bytes) -> Option<Vec<String>> {
-    let rest = subscription.get(2..)?;
-    let (count, mut rest) = rest.split_first_chunk::<4>()?;
-    let mut topics = Vec::new();
-    for _ in 0..u32::try_from(i32::from_be_bytes(*count)).ok()? {
-        let (length, name_and_rest) = rest.split_first_chunk::<2>()?;
-        let length = usize::try_from(i16::from_be_bytes(*length)).ok()?;
-        topics.push(std::str::from_utf8(name_and_rest.get(..length)?).ok()?.to_owned());
-        rest = name_and_rest.get(length..)?;
-    }
-    Some(topics)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn topics_are_read_and_nonsense_is_not() {
-        let subscription = Bytes::from_static(b"\x00\x01\x00\x00\x00\x02\x00\x01a\x00\x02bc\xff\xff\xff\xff");
-        assert_eq!(topics_of(&subscription), Some(vec!["a".to_owned(), "bc".to_owned()]));
-        for nonsense in
-            [&b""[..], b"\x00\x01\x7f\xff\xff\xff", b"\x00\x01\x00\x00\x00\x01\x00\x09a", b"\x00\x01\xff\xff\xff\xff"]
-        {
-            assert_eq!(topics_of(&Bytes::from_static(nonsense)), None);
-        }
-    }
 }
