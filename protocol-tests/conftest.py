@@ -13,7 +13,7 @@ from suite.observer import Observer
 from suite.targets import Kafka, Tifo
 
 HERE = Path(__file__).parent
-TIFO_ONLY = ("pipeline", "durability")  # folders of what only Tifo has
+TIFO_ONLY = ("pipeline", "durability", "groups")  # folders of what only Tifo has
 # As short as the oracle's: both let records that come expired stay so long.
 TIFO_TIMERS = {"TIFO_KAFKA__LOG_RETENTION_CHECK_INTERVAL_MS": "500"}
 MATRIX = Matrix()

@@ -25,6 +25,7 @@ class Tools:
     floor_load: Path
     sync_load: Path
     disk_sync: Path
+    group_load: Path
     tap_load: Path = None
     tifo: Path = None
     kfake: Path = None
@@ -50,7 +51,8 @@ def c_programs():
     if not Path("/usr/include/librdkafka/rdkafka.h").exists() or not shutil.which("cc"):
         apt("librdkafka-dev", "gcc", "libc6-dev")
     flags = ["cc", "-O2", "-Wall", "-Wextra", "-o"]
-    sources = {"log_load": "drivers", "floor": "floor", "floor_load": "floor", "sync_load": "drivers", "disk_sync": "drivers"}
+    sources = {"log_load": "drivers", "floor": "floor", "floor_load": "floor", "sync_load": "drivers", "disk_sync": "drivers",
+               "group_load": "drivers"}
     for name, folder in sources.items():
         call([*flags, CACHE / name, BENCH / folder / f"{name}.c", "-lrdkafka", "-lpthread"])
     return Tools(*(CACHE / name for name in sources))

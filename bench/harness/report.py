@@ -16,6 +16,10 @@ TITLES = {
     "log-memory": "Memory after the bytes of one produce and one fetch",
     "latency": "Produce to consume, 1,000 records/s",
     "durability": "64 producers that wait for each answer, 100 B",
+    "groups-commits": "Offset commits, 8 clients that each wait for the answer",
+    "groups-transactions": "Transactions, 4 producers, records of 100 B in one partition",
+    "groups-stream": "One producer as fast as it can, 100 B: plain, idempotent, transactional (10 commits a second)",
+    "groups-rebalance": "Until every member of a classic group has its share, heartbeats every 100 ms",
     "taps": "Tap to MQTT, 2 s windows",
     "partitions": "Thousands of partitions (Tifo under a limit of 4,096 open files)",
 }

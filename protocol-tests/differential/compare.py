@@ -1,6 +1,9 @@
 """Two brokers' answers to the same session, field by field, once what must differ between any two brokers is made alike."""
 import re
+import struct
 
+HEADER_BYTES = 61
+TRANSACTIONAL, CONTROL = 1 << 4, 1 << 5
 # Ids that each broker draws for itself: named by the order in which a session first shows them.
 DRAWN = {"topicId", "producerId", "memberId", "clusterId", "sessionId", "leader", "replicaDirectoryId", "clientInstanceId", "subscriptionId"}
 NONE_OF_THESE = {None, "", -1, "00000000-0000-0000-0000-000000000000"}
@@ -41,7 +44,7 @@ def _value(value, name, drawn, own_name):
         items = [_value(item, name, drawn, own_name) for item in value]
         return sorted(items, key=repr) if items and isinstance(items[0], dict) else items
     if isinstance(value, bytes):
-        return value.hex()
+        return batches_of(value) if name == "records" else value.hex()
     if name in WORDED:
         return None if value is None else "words"
     if name in OWN:
@@ -51,6 +54,22 @@ def _value(value, name, drawn, own_name):
     if name in DRAWN and value not in NONE_OF_THESE:
         return f"{name} {drawn.setdefault((name, value), sum(1 for kind, _ in drawn if kind == name) + 1)}"
     return value.replace(own_name, "$topic") if isinstance(value, str) else value
+
+
+def batches_of(records):
+    """Batches byte for byte, but for those of transactions: they bear a producer id that the broker drew, markers their own moment too."""
+    shown = []
+    while len(records) >= HEADER_BYTES:
+        base, length = struct.unpack_from(">qi", records)
+        batch, records = records[:length + 12], records[length + 12:]
+        attributes, last_delta = struct.unpack_from(">hi", batch, 21)
+        epoch, sequence, count = struct.unpack_from(">hii", batch, 51)
+        if not attributes & TRANSACTIONAL:
+            shown.append(batch.hex())
+            continue
+        body = batch[HEADER_BYTES:].hex() if not attributes & CONTROL else f"marker {batch[HEADER_BYTES + 7:HEADER_BYTES + 9].hex()}"
+        shown.append(f"offset {base} +{last_delta}, attributes {attributes}, epoch {epoch}, sequence {sequence}, {count} records: {body}")
+    return [*shown, records.hex()] if records else shown
 
 
 def differences(tifo, kafka):

@@ -1,0 +1,98 @@
+"""A chain of transactional copiers under faults: a source writes into `chain-0`, each link copies into the next topic, exactly once."""
+import random
+
+from groups import judge
+from groups.rig import Broker, Program, Source, Watcher, read_committed
+from rig import eventually
+
+PARTITIONS = 2
+LINKS = 2
+COPIERS = 2
+STALL_S = (0.2, 3.0)
+SETTLED_S = 120
+
+
+def java(oracle_dir, classes):
+    return ["java", "-Xmx128M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+            f"-Dlog4j2.configurationFile={oracle_dir}/tools-log4j2.properties", "-cp", f"{oracle_dir}/lib/*:{classes}"]
+
+
+class Chain:
+    def __init__(self, binary, data_dir, java_command, seed, protocol="classic", say=lambda line: None):
+        self.random, self.say = random.Random(seed), say
+        self.broker = Broker(binary, data_dir)
+        self.copiers = []
+        self._java, self._protocol = java_command, protocol
+
+    def go(self, faults):
+        """What is wrong; nothing: nothing is."""
+        try:
+            return self._go(faults)
+        finally:
+            for copier in self.copiers:
+                copier.end()
+            self.broker.close()
+
+    def _go(self, faults):
+        self.broker.start()
+        self.broker.create(**{f"chain-{number}": PARTITIONS for number in range(LINKS + 1)})
+        source = Source(self.broker, "chain-0", PARTITIONS)
+        watchers = [Watcher(self.broker, group(link)) for link in range(LINKS)]
+        for link in range(LINKS):
+            self._start(link)
+        for copier in self.copiers[::COPIERS]:
+            copier.await_line(lambda line: line["copied"] > 0)
+        for number in range(faults):
+            self._fault(number)
+        written = source.stop()
+        self.broker.get(f"/v1/groups/{group(0)}?lag=0&timeout={SETTLED_S}s", timeout=SETTLED_S + 10)
+        self._await(lambda: self._arrived() >= sum(map(len, written.values())), "everything arrives")
+        for copier in self.copiers:
+            copier.stop()
+        faults = [fault for watcher in watchers for fault in judge.went_back(watcher.stop())]
+        found = read_committed(self.broker, f"chain-{LINKS}", PARTITIONS)
+        values = {partition: [value for _, value in records] for partition, records in found.items()}
+        self.say(f"{sum(map(len, written.values()))} records went through {LINKS} links, {faults or 'no offset back'}")
+        return faults + judge.copied(written, values)
+
+    def _start(self, link):
+        for number in range(COPIERS):
+            copier = Program([*self._java, "TransactionCopier", "--bootstrap", self.broker.bootstrap, "--input", f"chain-{link}",
+                              "--output", f"chain-{link + 1}", "--group", group(link), "--id", f"copier-{link}-{number}",
+                              "--protocol", self._protocol])
+            copier.start()
+            self.copiers.append(copier)
+
+    def _fault(self, number):
+        """Each kind in turn, then at random; the next one comes when the first link copies again."""
+        kinds = [self.broker.kill_and_start, self._stall, self._kill_a_copier]
+        act = kinds[number] if number < len(kinds) else self.random.choice(kinds)
+        self.say(f"fault {number + 1}: {act.__name__}")
+        act()
+        before = self._committed()
+        self._await(lambda: self._committed() > before, "copying goes on")
+
+    def _stall(self):
+        self.broker.stop_for(self.random.uniform(*STALL_S))
+
+    def _kill_a_copier(self):
+        self.random.choice(self.copiers).kill_and_start()
+
+    def _committed(self):
+        found = self.broker.get(f"/v1/groups/{group(LINKS - 1)}")
+        return sum(offset["committed"] or 0 for offset in found["offsets"])
+
+    def _await(self, holds, what):
+        try:
+            eventually(holds, SETTLED_S)
+        except AssertionError as error:
+            said = "\n".join(copier.report() for copier in self.copiers)
+            raise AssertionError(f"{what}: {error}\n{said}\n{self.broker.log()[-2000:]}") from None
+
+    def _arrived(self):
+        """How many committed records the last topic holds."""
+        return sum(map(len, read_committed(self.broker, f"chain-{LINKS}", PARTITIONS).values()))
+
+
+def group(link):
+    return f"link-{link}"
