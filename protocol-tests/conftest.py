@@ -27,6 +27,7 @@ def pytest_addoption(parser):
     group.addoption("--oracle-dir", help="where its jars are installed")
     group.addoption("--write-matrix", action="store_true", help="renew the matrix in docs/compatibility.md")
     group.addoption("--cache", default=str(HERE / ".cache"), help="builds, logs, matrix.md")
+    group.addoption("--logs", help="the brokers' logs; default: `logs` in the cache")
 
 
 def targets_of(config):
@@ -76,7 +77,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def places(request):
     cache = Path(request.config.getoption("--cache")).resolve()
-    logs = cache / "logs"
+    logs = Path(request.config.getoption("--logs") or cache / "logs").resolve()
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     return SimpleNamespace(cache=cache, bin=cache / "bin", java=cache / "java", node=cache / "js",

@@ -1,4 +1,6 @@
 """What the differential tests share: a Tifo that is set up as the oracle, and the tally at the end of a run."""
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from suite.targets import Tifo
 
@@ -12,6 +14,12 @@ def container_environment(settings):
     def variable(name):
         return "KAFKA_" + name.replace("_", "__").replace("-", "___").replace(".", "_").upper()
     return {variable(name): value for name, value in settings.items() if name not in OWN_PLACES}
+
+
+def side_by_side(play, tifo, kafka):
+    """What playing gives on each of the two, at the same time: neither knows of the other."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(play, (tifo, kafka)))
 
 
 @pytest.fixture(scope="session")

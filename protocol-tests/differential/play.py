@@ -3,7 +3,8 @@
 A script names the API under test; each of its sessions is played once per version of that API. A step is `{Api: body}`, in the version under
 test if it is that API, else in the newest one that both brokers speak. Beside the body a step may carry: `version`, `versions` (the step is left out
 of sessions of other versions), `save` (names for values of the answer: `{id: topics.0.topicId}`), `until` (asked again until these values
-are there), `on` (the name of a connection other than the first), `cut` (bytes taken off the end), `raw` (hex instead of a body).
+are there), `on` (the name of a connection other than the first), `cut` (bytes taken off the end), `raw` (hex instead of a body), `patience`
+(seconds after which there is no answer, where Kafka is known to give none).
 In texts `$topic`, `$group` and `$client` are names of the session's own, `$now`, `$later` (a second later), `$after_now` and `$after_later`
 times, `$saved` what was saved. `records: {values: [...]}` becomes a batch, with `transactional: true` one of a transaction.
 """
@@ -29,7 +30,7 @@ BATCH_OPTIONS = {"values", "producerId", "producerEpoch", "baseSequence", "times
 # What Kafka answers before it has taken effect (a client meets the topic that "does not exist"): awaited at the broker that needs it.
 CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs", "DeleteRecords"}
 BARRIER_TOPIC = "barrier"
-STEP_OPTIONS = {"version", "versions", "save", "until", "on", "cut", "raw"}
+STEP_OPTIONS = {"version", "versions", "save", "until", "on", "cut", "raw", "patience"}
 # Bodies that no version of any API can mean: the answer must be the same end of the connection.
 MALFORMED = {
     "cut in half": lambda body: body[:len(body) // 2] if len(body) > 1 else None,
@@ -70,9 +71,10 @@ class Connection(wire.Connection):
         super().__init__(bootstrap, ANSWER_S)
         self._number = 0
 
-    def ask(self, api, version, body):
+    def ask(self, api, version, body, patience=ANSWER_S):
         """The decoded answer, or `closed` or `no answer`."""
         self._number += 1
+        self._socket.settimeout(patience)
         try:
             answer = self.exchange(api.frame(version, self._number, body))
         except TimeoutError:
@@ -138,7 +140,7 @@ class Player:
         deadline = time.monotonic() + UNTIL_S
         while True:
             connection = connections.get(place) or connections.setdefault(place, Connection(self.bootstrap))
-            answer = connection.ask(api, at, body)
+            answer = connection.ask(api, at, body, step.get("patience", ANSWER_S))
             if not isinstance(answer, dict):
                 connections.pop(place).close()
             wanted = step.get("until", {})

@@ -4,6 +4,7 @@ import re
 import sys
 
 import pytest
+from differential.conftest import side_by_side
 from differential.test_tools import HIDDEN
 from suite import process
 
@@ -37,6 +38,6 @@ def normal(value, name=""):
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_admin_calls_give_what_they_give_on_kafka(name, twin, kafka, places):
-    ours, theirs = (told(CLIENTS[name], places, target, f"admin-{name}", f"g-admin-{name}") for target in (twin, kafka))
+    ours, theirs = side_by_side(lambda target: told(CLIENTS[name], places, target, f"admin-{name}", f"g-admin-{name}"), twin, kafka)
     assert len(theirs) > 10, theirs
     assert ours == theirs, "\n".join(f"tifo  {a}\nkafka {b}" for a, b in zip(ours, theirs) if a != b)

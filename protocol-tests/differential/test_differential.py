@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from differential.compare import Explained, differences, normalise
-from differential.conftest import TALLY
+from differential.conftest import TALLY, side_by_side
 from differential.play import MALFORMED, Player, read_script
 from differential.schema import load
 
@@ -34,12 +34,13 @@ class Run:
         self.report = report
 
     def session(self, session, version):
-        answers = [normalise(player.play(session, version), session.key(version)) for player in (self.tifo, self.kafka)]
+        played = side_by_side(lambda player: player.play(session, version), self.tifo, self.kafka)
+        answers = [normalise(steps, session.key(version)) for steps in played]
         self.cases[session.under, version][0] += 1
         return self._judge(session.under, version, session.name, differences(*answers))
 
     def malformed(self, name, version, what, body):
-        ours, theirs = (player.ask_malformed(name, version, body) for player in (self.tifo, self.kafka))
+        ours, theirs = side_by_side(lambda player: player.ask_malformed(name, version, body), self.tifo, self.kafka)
         self.cases[name, version][1] += 1
         alike = [] if ending(ours) == ending(theirs) else [(f"1. {name} v{version}", "ending", ending(ours), ending(theirs))]
         return self._judge(name, version, what, alike)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from differential.conftest import side_by_side
 
 SCRIPTS = sorted((Path(__file__).parent / "tools").glob("*.yaml"))
 SESSIONS = [(path.stem, session) for path in SCRIPTS for session in yaml.safe_load(path.read_text(encoding="utf-8"))["sessions"]]
@@ -42,6 +43,7 @@ class Tools:
     def play(self, session):
         for name, text in session.get("files", {}).items():
             path = self._places / name
+            path.parent.mkdir(exist_ok=True)
             path.write_text(self._fill(text), encoding="utf-8")
             self._names[name] = str(path)
         return [self._step(step if isinstance(step, dict) else {"run": step}) for step in session["steps"]]
@@ -77,8 +79,8 @@ class Tools:
 def test_tools_say_what_they_say_of_kafka(script, session, twin, kafka, tool_server, tmp_path):
     own = re.sub(r"[^a-z0-9]+", "-", f"tools-{script}-{session['name']}")
     names = {"topic": own, "group": f"g-{own}"}
-    tools = [Tools(tool_server(), target, names, tmp_path) for target in (twin, kafka)]
-    ours, theirs = (tool.play(session) for tool in tools)
+    tools = [Tools(tool_server(), target, names, tmp_path / target.name) for target in (twin, kafka)]
+    ours, theirs = side_by_side(lambda tool: tool.play(session), *tools)
     differences = [f"{command}\n  tifo  {status} {lines}\n  kafka {other_status} {others}"
                    for (command, status, lines), (_, other_status, others) in zip(ours, theirs, strict=True)
                    if (status, lines) != (other_status, others)]
