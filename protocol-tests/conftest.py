@@ -105,7 +105,8 @@ def kafka(request, places):
     """One Apache Kafka for all cases."""
     run_dir = places.cache / "run" / str(os.getpid())
     run_dir.mkdir(parents=True)
-    running = Kafka(request.config.getoption("--oracle-script"), request.config.getoption("--oracle-dir"), run_dir)
+    running = Kafka(request.config.getoption("--oracle-script"), request.config.getoption("--oracle-dir"), run_dir,
+                    places.java / "metrics-taker.jar")
     yield running
     running.end()
     shutil.rmtree(run_dir, ignore_errors=True)

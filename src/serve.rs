@@ -51,7 +51,7 @@ struct Parts {
 
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config::Loaded { mut settings, left_alone, .. } = config::load(args)?;
-    logging::start(settings.log_format, &settings.log)?;
+    let log = logging::start(settings.log_format, &settings.log)?;
     for variable in left_alone {
         tracing::info!("the variable {variable} is no setting of the broker and resembles none: left alone");
     }
@@ -62,14 +62,15 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(worker_threads()).enable_all().build().context("the async runtime")?;
-    runtime.block_on(serve(&settings))
+    runtime.block_on(serve(&settings, log))
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, log: logging::Log) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("the SIGTERM handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("the SIGINT handler")?;
     let metrics = install_metrics()?;
     let parts = Parts::start(settings, metrics).await?;
+    parts.broker.loggers().connect(&log.filter, log.put_in_force);
     say_ready(&parts.ready(&settings.data_dir))?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),

@@ -29,13 +29,10 @@ impl House {
     /// The house of this process.
     pub fn with<T>(work: impl FnOnce(&mut House) -> T) -> T {
         let mut house = HOUSE.lock().expect("a panic ends the process");
-        if house.as_ref().is_some_and(|house| house.frames >= FRAMES) {
-            *house = None;
-        }
         work(house.get_or_insert_with(House::build))
     }
 
-    fn build() -> Self {
+    pub fn build() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let dir = TempDir::new().expect("a temporary directory");
         let config = BrokerConfig::new(dir.path())
@@ -48,9 +45,20 @@ impl House {
         Self { runtime, broker: Some(broker), door, frames: 0, _dir: dir }
     }
 
-    pub fn knock(&mut self, frame: Bytes) {
+    /// Whether there was an answer.
+    pub fn knock(&mut self, frame: Bytes) -> bool {
+        if self.frames >= FRAMES {
+            *self = Self::build();
+        }
         self.frames += 1;
-        self.runtime.block_on(self.door.knock(frame, PATIENCE));
+        self.runtime.block_on(self.door.knock(frame, PATIENCE))
+    }
+
+    /// Whether a topic can be had, as ever.
+    pub fn lives(&self) -> bool {
+        let topic = TopicSpec { name: "afterwards".to_owned(), partitions: 1, settings: BTreeMap::new() };
+        let broker = self.broker.as_ref().expect("until it is dropped");
+        self.runtime.block_on(broker.client().ensure_topic(&topic)).is_ok()
     }
 }
 

@@ -10,6 +10,8 @@ NONE_OF_THESE = {None, "", -1, "00000000-0000-0000-0000-000000000000"}
 # Places, and moments: only whether there is one is compared.
 OWN = {"host", "port", "logDir", "logAppendTimeMs", "totalBytes", "usableBytes", "timestampMs", "startTimeMs", "lastTimestamp",
        "lastFetchTimestamp", "lastCaughtUpTimestamp", "transactionStartTimeMs"}
+# Lists in the order of hash sets.
+SETS = {"requestedMetrics"}
 # Wording is each broker's own; whether there is a message is not.
 WORDED = {"errorMessage", "documentation"}
 # Lists that may be of all that there is: what names an item, and whether it stands there unasked.
@@ -42,7 +44,7 @@ def _value(value, name, drawn, own_name):
         return {key: _value(item, key, drawn, own_name) for key, item in value.items()}
     if isinstance(value, list):
         items = [_value(item, name, drawn, own_name) for item in value]
-        return sorted(items, key=repr) if items and isinstance(items[0], dict) else items
+        return sorted(items, key=repr) if name in SETS or items and isinstance(items[0], dict) else items
     if isinstance(value, bytes):
         return batches_of(value) if name == "records" else value.hex()
     if name in WORDED:

@@ -7,6 +7,8 @@ from suite.targets import Tifo
 TALLY = pytest.StashKey()
 # Where each broker is.
 OWN_PLACES = {"listeners", "advertised.listeners", "log.dirs"}
+# What a reporter says for Apache Kafka.
+OWN_SETTINGS = {"TIFO_KAFKA__CLIENT_TELEMETRY_ENABLE": "true"}
 
 
 def container_environment(settings):
@@ -25,7 +27,8 @@ def side_by_side(play, tifo, kafka):
 @pytest.fixture(scope="session")
 def twin(binary, kafka, places):
     """A Tifo that is set up as the oracle is, by the variables of Kafka's container."""
-    running = Tifo(binary, log_path=places.logs / "differential-tifo.log", env=container_environment(kafka.settings()))
+    env = {**container_environment(kafka.settings()), **OWN_SETTINGS}
+    running = Tifo(binary, log_path=places.logs / "differential-tifo.log", env=env)
     yield running
     running.stop()
 

@@ -144,8 +144,9 @@ class Player:
             if not isinstance(answer, dict):
                 connections.pop(place).close()
             wanted = step.get("until", {})
-            if all(value_at(answer, path) == value for path, value in wanted.items()) or time.monotonic() > deadline:
+            if all(value_at(answer, path) == value for path, value in wanted.items()):
                 break
+            assert time.monotonic() < deadline, f"{session.key(version)}, {name} v{at}: never {wanted}: {answer}"
             time.sleep(UNTIL_PAUSE_S)
         if self._effects_later and name in CHANGES:
             self._await_effects()

@@ -12,6 +12,7 @@ CLIENTS = {
     "kafka-python": lambda places: [sys.executable, places.helpers / "python" / "kafka_python_admin.py"],
     "confluent-kafka": lambda places: [sys.executable, places.helpers / "python" / "confluent_kafka_admin.py"],
     "kadm": lambda places: [places.bin / "kadm"],
+    "kafkajs": lambda places: ["node", places.node / "kafkajs_admin.js"],
 }
 # What is each broker's own: its volume's size, its features beyond those that both have, the address.
 OWN_FIELDS = {"total_bytes", "usable_bytes", "log_dir", "cluster_id", "port", "topic_id", "throttle_time_ms"}

@@ -1,8 +1,8 @@
 """Apache Kafka's own tools, verb by verb, against both brokers: what they print and how they end is the same.
 
 `tools/*.yaml` says what is run. A step is a command line without `--bootstrap-server`, or `{run: command line, …}` with
-`stdin` (lines), `server: false` (no `--bootstrap-server`), `own: true` (of a list of all that there is the session's own lines only), `numbers:
-hidden` (measuring tools), `until` (run again until this text is in what it says: Kafka answers before it has taken effect).
+`stdin` (lines), `server: false` (no `--bootstrap-server`), `own: true` (of a list of all that there is the session's own lines only), `only` (the
+lines in which this regular expression is found), `numbers: hidden` (measuring tools), `until` (run again until this text is in what it says: Kafka answers before it has taken effect).
 In texts `$topic` and `$group` are names of the session's own, `$bootstrap` and `$data` the broker's address and directory; `files` of a session are written first, and `$name` is where one lies.
 """
 import re
@@ -63,6 +63,8 @@ class Tools:
                 break
         if step.get("own"):
             lines = [line for line in lines if self._names["topic"] in line or self._names["group"] in line]
+        if "only" in step:
+            lines = [line for line in lines if re.search(step["only"], line)]
         return step["run"], status, sorted(self._normal(line, step) for line in lines if line.strip() and not TRACE.match(line))
 
     def _normal(self, line, step):

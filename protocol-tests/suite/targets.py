@@ -15,9 +15,12 @@ READY_S = 60
 ORACLE_STARTS = 3
 ORACLE_HEAP = "-Xms256M -Xmx768M"
 # Its timers are minutes (the log manager's), 15 s (the cleaner's), 10 s (of transactions that take too long); and the controller gathers
-# changes for 25 ms. What Kafka does is asked here, not when.
+# changes for 25 ms. What Kafka does is asked here, not when. Limits are low, so that cases reach them. It tells clients that they can
+# push their metrics only if something takes them.
 ORACLE_SETTINGS = {"log.initial.task.delay.ms": 500, "log.retention.check.interval.ms": 500, "log.cleaner.backoff.ms": 500,
-                   "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500, "controller.quorum.append.linger.ms": 0}
+                   "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500, "controller.quorum.append.linger.ms": 0,
+                   "max.request.partition.size.limit": 4, "telemetry.max.bytes": 500,
+                   "metric.reporters": "MetricsTaker,org.apache.kafka.common.metrics.JmxReporter"}
 
 
 class Target:
@@ -84,12 +87,13 @@ class Tifo(Target):
 class Kafka(Target):
     name = "kafka"
 
-    def __init__(self, script, oracle_dir, run_dir):
+    def __init__(self, script, oracle_dir, run_dir, metrics_taker):
+        """`metrics_taker`: the jar of helpers/java/MetricsTaker."""
         self._script, self._dir, self._run_dir = script, oracle_dir, Path(run_dir)
         settings = self._run_dir / "settings.properties"
         settings.write_text("".join(f"{name}={value}\n" for name, value in ORACLE_SETTINGS.items()), encoding="ascii")
         self._env = {**os.environ, "KAFKA_ORACLE_RUN": str(run_dir), "KAFKA_ORACLE_HEAP": ORACLE_HEAP,
-                     "KAFKA_ORACLE_PROPS": str(settings)}
+                     "KAFKA_ORACLE_PROPS": str(settings), "KAFKA_ORACLE_JVM": f"-javaagent:{metrics_taker}"}
         for start in range(1, ORACLE_STARTS + 1):
             try:
                 self._start()

@@ -9,6 +9,7 @@ use crate::{
     config::BrokerConfig,
     durability::patience::Rouser,
     groups::Groups,
+    loggers::Loggers,
     maintenance::{self, Maintenance},
     network::{
         connection::Shared,
@@ -17,6 +18,7 @@ use crate::{
     open_files,
     services::Services,
     settings::{ConfigError, Listener, Live},
+    telemetry::Telemetry,
     transactions::{Markers, Transactions},
 };
 use std::{
@@ -104,6 +106,7 @@ impl Broker {
         };
         let transactions = Transactions::new(&now.transactions, markers);
         let fetch_sessions = FetchSessions::new(now.fetch_session_slots);
+        let telemetry = Arc::new(Telemetry::new(catalog.clone(), config.clone(), clock.clone()));
         let services = Services {
             config,
             clock,
@@ -112,6 +115,8 @@ impl Broker {
             fetch_sessions,
             groups,
             transactions,
+            loggers: Arc::default(),
+            telemetry,
             shutdown,
         };
         let services = Arc::new(services);
@@ -150,7 +155,12 @@ impl Broker {
         self.client.clone()
     }
 
-    #[cfg(feature = "fuzzing")]
+    /// Levels of the log, to be told who writes it.
+    pub fn loggers(&self) -> Arc<Loggers> {
+        self.services.loggers.clone()
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn services(&self) -> Arc<Services> {
         self.services.clone()
     }

@@ -14,17 +14,19 @@ mod config;
 mod coordination;
 pub mod durability;
 mod errors;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod group_view;
 mod groups;
 mod local_client;
+pub mod loggers;
 mod maintenance;
 mod network;
 mod open_files;
 mod partition;
 mod services;
 mod settings;
+mod telemetry;
 mod transactions;
 
 pub use broker::{Broker, BrokerError};

@@ -1,8 +1,8 @@
 //! What handlers are made of: each API file takes from here only what its API needs.
 
 use crate::{
-    api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, groups::Groups, settings::Live,
-    transactions::Transactions,
+    api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, groups::Groups, loggers::Loggers,
+    settings::Live, telemetry::Telemetry, transactions::Transactions,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,10 @@ pub struct Services {
     pub groups: Arc<Groups>,
     /// Transactions across partitions.
     pub transactions: Arc<Transactions>,
+    /// Levels of the log.
+    pub loggers: Arc<Loggers>,
+    /// What clients push (KIP-714).
+    pub telemetry: Arc<Telemetry>,
     /// Cancelled when the broker stops: long polls answer what they have.
     pub shutdown: CancellationToken,
 }

@@ -1,7 +1,7 @@
 //! AlterConfigs, key 33, versions 0-2, for topics, brokers, client metrics and groups: the settings given replace all that were altered before.
 //!
 //! 1: throttling. 2: flexible. Superseded by IncrementalAlterConfigs (KIP-339), still called by older tools.
-//! Left out: levels of broker loggers.
+//! Left out: nothing; levels of broker loggers are altered by the other alone.
 
 use super::{
     Api,
@@ -39,7 +39,7 @@ async fn handle(catalog: Arc<Catalog>, request: AlterConfigsRequest) -> AlterCon
         |one| (one.resource_type, &one.resource_name),
         move |resource: &AlterConfigsResource| {
             let settings = settings(resource)?;
-            let resource = Resource::find(&catalog, resource.resource_type, &resource.resource_name)?;
+            let resource = Resource::find(&catalog, None, resource.resource_type, &resource.resource_name)?;
             resource.alter(&catalog, validate_only, |_| Ok(settings))
         },
     );

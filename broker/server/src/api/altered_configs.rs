@@ -2,10 +2,11 @@
 //!
 //! To add a type of resource: a variant of [`Resource`], and its arm in each of its methods.
 
-use super::describe_configs::{BROKER, CLIENT_METRICS, GROUP, TOPIC};
+use super::describe_configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::{
     catalog::Catalog,
     errors::RequestError,
+    loggers::{self, Loggers},
     settings::{self, Scope, SettingType, Settings, resources::ResourceKind, topics},
 };
 use kafka_protocol::protocol::StrBytes;
@@ -16,6 +17,8 @@ use std::collections::HashMap;
 pub enum Resource<'a> {
     Topic(&'a str),
     Broker(Scope),
+    /// Of this broker.
+    Loggers(&'a Loggers),
     Other(ResourceKind, &'a str),
 }
 
@@ -62,17 +65,33 @@ fn outcome(altered: Result<(), RequestError>) -> Outcome {
     }
 }
 
+/// Whether it is this broker's.
+fn check_broker_id(catalog: &Catalog, name: &str) -> Result<(), RequestError> {
+    let complaint = match (name.parse::<i32>(), catalog.node_id()) {
+        (Ok(id), node_id) if id == node_id => return Ok(()),
+        (Ok(_), node_id) => format!("Unexpected broker id, expected {node_id}, but received {name}"),
+        (Err(_), _) => format!("Node id must be an integer, but it is: {name}"),
+    };
+    Err(RequestError::InvalidRequest(complaint))
+}
+
 impl<'a> Resource<'a> {
-    pub fn find(catalog: &Catalog, resource_type: i8, name: &'a str) -> Result<Self, RequestError> {
+    /// Without `loggers` there is no such type: the older API does not know them.
+    pub fn find(
+        catalog: &Catalog,
+        loggers: Option<&'a Loggers>,
+        resource_type: i8,
+        name: &'a str,
+    ) -> Result<Self, RequestError> {
         let invalid = |complaint: String| Err(RequestError::InvalidRequest(complaint));
         match resource_type {
             TOPIC if name.is_empty() => invalid("Default topic resources are not allowed.".into()),
             TOPIC => Ok(Self::Topic(name)),
             BROKER if name.is_empty() => Ok(Self::Broker(Scope::Cluster)),
-            BROKER => match (name.parse::<i32>(), catalog.node_id()) {
-                (Ok(id), node_id) if id == node_id => Ok(Self::Broker(Scope::Broker)),
-                (Ok(_), node_id) => invalid(format!("Unexpected broker id, expected {node_id}, but received {name}")),
-                (Err(_), _) => invalid(format!("Node id must be an integer, but it is: {name}")),
+            BROKER => check_broker_id(catalog, name).map(|()| Self::Broker(Scope::Broker)),
+            BROKER_LOGGER => match loggers {
+                Some(loggers) => check_broker_id(catalog, name).map(|()| Self::Loggers(loggers)),
+                None => invalid(format!("Unknown resource type {BROKER_LOGGER}")),
             },
             CLIENT_METRICS if name.is_empty() => invalid("Subscription name can't be empty".into()),
             CLIENT_METRICS => Ok(Self::Other(ResourceKind::ClientMetrics, name)),
@@ -96,6 +115,7 @@ impl<'a> Resource<'a> {
                 other => other,
             }),
             Self::Broker(scope) => catalog.alter_broker_settings(scope, validate_only, change),
+            Self::Loggers(loggers) => loggers.alter(validate_only, change),
             Self::Other(kind, name) => catalog.alter_resource(kind, name, validate_only, change),
         }
     }
@@ -109,6 +129,12 @@ impl<'a> Resource<'a> {
         match self {
             // Kafka takes no setting of theirs for a list here.
             Self::Other(..) => Err(no_list()),
+            Self::Loggers(_) => {
+                let operation = if is_append { "APPEND" } else { "SUBTRACT" };
+                Err(RequestError::InvalidRequest(format!(
+                    "{operation} operation is not allowed for the BROKER_LOGGER resource"
+                )))
+            }
             Self::Topic(_) => {
                 let unknown = || RequestError::InvalidConfig(format!("Unknown topic config name: {name}"));
                 let one = topics::find(name).ok_or_else(unknown)?;
@@ -134,12 +160,16 @@ impl<'a> Resource<'a> {
         match self {
             Self::Topic(_) | Self::Other(..) => Ok(()),
             Self::Broker(scope) => settings::check_removal(scope, name),
+            Self::Loggers(_) if name == loggers::ROOT => {
+                Err(RequestError::InvalidRequest("Removing the log level of the root logger is not allowed".to_owned()))
+            }
+            Self::Loggers(_) => loggers::check_name(name),
         }
     }
 
     pub fn unknown_operation(self, operation: i8) -> RequestError {
         match self {
-            Self::Topic(_) | Self::Other(..) => RequestError::UnknownOperation(operation),
+            Self::Topic(_) | Self::Loggers(_) | Self::Other(..) => RequestError::UnknownOperation(operation),
             Self::Broker(_) => RequestError::InvalidRequest(format!("Unknown operations type {operation}")),
         }
     }

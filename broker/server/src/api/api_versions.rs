@@ -6,11 +6,12 @@
 //! Left out: ZooKeeper migration (never ready), and the features of APIs that this broker does not serve.
 
 use super::{
-    Answer, Api, Context, TABLE,
+    Answer, Api, Context,
     bounds::*,
     features::{FEATURES, Feature},
     versions,
 };
+use crate::telemetry::Telemetry;
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -28,16 +29,20 @@ pub const API: Api = Api {
     advertised: versions(0, 4),
     served: versions(0, 4),
     request: LAYOUT,
-    handle: |_, call| call.answer(|request, context| std::future::ready(handle(&request, &context))),
+    handle: |services, call| {
+        let telemetry = services.telemetry.clone();
+        call.answer(move |request, context| std::future::ready(handle(&telemetry, &request, &context)))
+    },
 };
 
-fn handle(request: &ApiVersionsRequest, context: &Context) -> ApiVersionsResponse {
+fn handle(telemetry: &Telemetry, request: &ApiVersionsRequest, context: &Context) -> ApiVersionsResponse {
     if context.version >= 3
         && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version))
     {
         return ApiVersionsResponse::default().with_error_code(ResponseError::InvalidRequest.code());
     }
-    let response = ApiVersionsResponse::default().with_api_keys(TABLE.iter().map(row).collect());
+    context.software.tell(&request.client_software_name, &request.client_software_version);
+    let response = ApiVersionsResponse::default().with_api_keys(super::told(telemetry).map(row).collect());
     if context.version < 3 {
         return response;
     }

@@ -56,10 +56,10 @@ pub const UUID: Kind = Kind::Fixed(16);
 /// One field of a struct and the versions that have it.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    kind: Kind,
+    pub(crate) kind: Kind,
     since: i16,
     until: i16,
-    tag: Option<u32>,
+    pub(crate) tag: Option<u32>,
 }
 
 /// A field that every version has.
@@ -86,7 +86,7 @@ impl Field {
         self
     }
 
-    fn is_in(&self, version: i16) -> bool {
+    pub(crate) fn is_in(&self, version: i16) -> bool {
         self.since <= version && version <= self.until
     }
 }

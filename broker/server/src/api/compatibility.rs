@@ -3,7 +3,7 @@
 //! `TIFO_BLESS=1 cargo test -p tifo-broker compatibility` writes the list anew.
 #![allow(clippy::unwrap_used)]
 
-use super::{TABLE, Versions};
+use super::{ASKED_FOR, TABLE, Versions};
 use std::{fmt::Write, fs, path::Path};
 
 const BEGIN: &str = "<!-- The table of APIs; made from broker/server/src/api/mod.rs -->\n";
@@ -20,6 +20,10 @@ fn table() -> String {
             false => format!("{min}-{max} (served: {}-{})", api.served.min, api.served.max),
         };
         let kafka = kafkas_range(api.key as i16);
+        let served = match ASKED_FOR.contains(&api.key) {
+            true => format!("{served}, told with `client.telemetry.enable`"),
+            false => served,
+        };
         writeln!(text, "| {} | {} | {served} | {}-{} |", api.key as i16, api.name, kafka.0, kafka.1).unwrap();
     }
     text
@@ -39,7 +43,7 @@ const KAFKA: &[(i16, i16, i16)] = &[
     (31, 1, 3), (32, 1, 4), (33, 0, 2), (34, 1, 2), (35, 1, 5), (36, 0, 2), (37, 0, 3), (38, 1, 3), (39, 1, 2),
     (40, 1, 2), (41, 1, 3), (42, 0, 2), (43, 0, 2), (44, 0, 1), (45, 0, 1), (46, 0, 0), (47, 0, 0), (48, 0, 1),
     (49, 0, 1), (50, 0, 0), (51, 0, 0), (55, 0, 2), (57, 0, 2), (60, 0, 2), (61, 0, 0), (64, 0, 0), (65, 0, 0),
-    (66, 0, 2), (68, 0, 1), (69, 0, 1), (74, 0, 1), (75, 0, 0), (76, 1, 1), (77, 1, 1), (78, 1, 2), (79, 1, 2),
+    (66, 0, 2), (68, 0, 1), (69, 0, 1), (71, 0, 0), (72, 0, 0), (74, 0, 1), (75, 0, 0), (76, 1, 1), (77, 1, 1), (78, 1, 2), (79, 1, 2),
     (80, 0, 1), (81, 0, 0), (90, 0, 1), (91, 0, 0), (92, 0, 0),
 ];
 

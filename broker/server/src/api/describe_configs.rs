@@ -2,12 +2,14 @@
 //!
 //! 1: sources and synonyms instead of "is default". 2: throttling. 3 (KIP-569): types and documentation. 4: flexible.
 //! Topics and brokers: every setting of Kafka 4.3 and Tifo's own, those without effect here, too.
-//! Client metrics subscriptions and groups: all that they can have, also where nothing is set. Left out: levels of broker loggers.
+//! Client metrics subscriptions and groups: all that they can have, also where nothing is set. Broker loggers: the levels of the log.
 
 use super::{Api, Context, bounds::*, versions};
 use crate::{
     catalog::{Catalog, names},
     errors::RequestError,
+    loggers::Loggers,
+    services::Services,
     settings::{
         self, Effective, InForce, Layers, Scope, Setting, Settings, Source, Synonym, Update, resources::ResourceKind,
         topics,
@@ -33,8 +35,8 @@ pub const API: Api = Api {
     served: versions(1, 4),
     request: LAYOUT,
     handle: |services, call| {
-        let (catalog, config) = (services.catalog.clone(), services.config.clone());
-        call.answer(move |request, context| std::future::ready(handle(&catalog, &config.now(), &request, &context)))
+        let services = services.clone();
+        call.answer(move |request, context| std::future::ready(handle(&services, &request, &context)))
     },
 };
 
@@ -58,22 +60,19 @@ const TOLD_WHEN_SET: &[&str] = &[
 struct Described {
     name: String,
     effective: Effective,
-    /// None: a dynamic setting that no table knows.
+    /// None: a dynamic setting that no table knows, or the level of a logger.
     setting: Option<Setting>,
     is_read_only: bool,
 }
 
-fn handle(
-    catalog: &Catalog,
-    config: &InForce,
-    request: &DescribeConfigsRequest,
-    context: &Context,
-) -> DescribeConfigsResponse {
+fn handle(services: &Services, request: &DescribeConfigsRequest, context: &Context) -> DescribeConfigsResponse {
+    let Services { catalog, loggers, config, .. } = services;
+    let config = config.now();
     let results = request.resources.iter().map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match describe(catalog, config, resource) {
+        match describe(catalog, loggers, &config, resource) {
             Ok(described) => {
                 let wanted = described.into_iter().filter(|one| is_wanted(resource, &one.name));
                 let entries = wanted.map(|one| entry(one, request, context.version)).collect();
@@ -95,6 +94,7 @@ fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
 
 fn describe(
     catalog: &Catalog,
+    loggers: &Loggers,
     config: &InForce,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Described>, RequestError> {
@@ -115,6 +115,15 @@ fn describe(
         }
         BROKER => Err(RequestError::InvalidRequest(format!(
             "Unexpected broker id, expected {} or empty string, but received {name}",
+            config.node_id
+        ))),
+        BROKER_LOGGER if name.is_empty() => Err(RequestError::InvalidRequest("Broker id must not be empty".into())),
+        BROKER_LOGGER if name.parse() == Ok(config.node_id) => Ok(logger_entries(loggers)),
+        BROKER_LOGGER if name.parse::<i32>().is_err() => {
+            Err(RequestError::InvalidRequest(format!("Broker id must be an integer, but it is: {}", &**name)))
+        }
+        BROKER_LOGGER => Err(RequestError::InvalidRequest(format!(
+            "Unexpected broker id, expected {} but received {name}",
             config.node_id
         ))),
         CLIENT_METRICS if name.is_empty() => {
@@ -166,6 +175,20 @@ fn broker_entries(layers: &Layers) -> Vec<Described> {
     entries.collect()
 }
 
+fn logger_entries(loggers: &Loggers) -> Vec<Described> {
+    let entries = loggers.all().into_iter().map(|(name, level)| Described {
+        name,
+        effective: Effective {
+            value: Some(level.name().to_owned()),
+            source: Source::BrokerLogger,
+            synonyms: Vec::new(),
+        },
+        setting: None,
+        is_read_only: false,
+    });
+    entries.collect()
+}
+
 /// Only what was altered for all brokers.
 fn cluster_entries(altered: &Settings) -> Vec<Described> {
     let entries = altered.iter().map(|(name, value)| {
@@ -184,8 +207,9 @@ fn cluster_entries(altered: &Settings) -> Vec<Described> {
 
 fn entry(described: Described, request: &DescribeConfigsRequest, version: i16) -> DescribeConfigsResourceResult {
     let Described { name, effective, setting, is_read_only } = described;
+    let is_logger = effective.source == Source::BrokerLogger;
     // What no table knows may be a password.
-    let is_sensitive = setting.is_none_or(|setting| setting.is_sensitive());
+    let is_sensitive = !is_logger && setting.is_none_or(|setting| setting.is_sensitive());
     let shown = |value: String| (!is_sensitive).then(|| StrBytes::from_string(value));
     let mut entry = DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_string(name))
@@ -193,7 +217,8 @@ fn entry(described: Described, request: &DescribeConfigsRequest, version: i16) -
         .with_read_only(is_read_only)
         .with_is_sensitive(is_sensitive)
         .with_config_source(effective.source as i8)
-        .with_documentation(None);
+        // Of loggers Kafka has no words, but no null either.
+        .with_documentation(is_logger.then(StrBytes::default));
     if request.include_synonyms {
         let synonyms = effective.synonyms.into_iter().map(|synonym| {
             DescribeConfigsSynonym::default()
@@ -206,7 +231,7 @@ fn entry(described: Described, request: &DescribeConfigsRequest, version: i16) -
     if version >= 3 {
         entry.config_type = setting.map_or(UNKNOWN_TYPE, |setting| setting.kind as i8);
     }
-    if request.include_documentation {
+    if request.include_documentation && !is_logger {
         entry.documentation = setting.map(|setting| StrBytes::from_static_str(setting.documentation));
     }
     entry

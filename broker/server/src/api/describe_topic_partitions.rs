@@ -35,12 +35,10 @@ pub const API: Api = Api {
     request: LAYOUT,
     handle: |services, call| {
         let (catalog, node) = (services.catalog.clone(), BrokerId(services.cluster.node_id));
-        call.answer(move |request, _| std::future::ready(handle(&catalog, node, &request)))
+        let most = services.config.now().request_partition_limit;
+        call.answer(move |request, _| std::future::ready(handle(&catalog, node, most, &request)))
     },
 };
-
-/// Most partitions in one answer; Kafka's default of `max.request.partition.size.limit`.
-const MAX_PARTITIONS: i32 = 2000;
 
 /// Where a page begins.
 struct Start {
@@ -51,6 +49,7 @@ struct Start {
 fn handle(
     catalog: &Catalog,
     node: BrokerId,
+    most: i32,
     request: &DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let start = match start(request) {
@@ -61,7 +60,7 @@ fn handle(
         true => catalog.topics().iter().map(|topic| topic.name.clone()).collect(),
         false => request.topics.iter().map(|topic| Arc::from(&**topic.name)).collect(),
     };
-    let limit = request.response_partition_limit.clamp(1, MAX_PARTITIONS);
+    let limit = request.response_partition_limit.clamp(1, most.max(1));
     let mut page = Page { node, left: usize::try_from(limit).unwrap_or(1), topics: Vec::new(), next: None };
     let (first, first_partition) = start.map_or((String::new(), 0), |start| (start.topic, start.partition));
     for name in asked.iter().filter(|name| ***name >= *first) {

@@ -1,7 +1,7 @@
-//! IncrementalAlterConfigs, key 44, versions 0-1 (KIP-339), for topics, brokers, client metrics and groups.
+//! IncrementalAlterConfigs, key 44, versions 0-1 (KIP-339), for topics, brokers, client metrics, groups and broker loggers.
 //!
 //! 1: flexible. What is set holds from the next request on, when the answer leaves.
-//! Left out: levels of broker loggers.
+//! Left out: nothing.
 
 use super::{
     Api,
@@ -9,7 +9,7 @@ use super::{
     bounds::*,
     versions,
 };
-use crate::{catalog::Catalog, errors::RequestError, settings::Settings};
+use crate::{catalog::Catalog, errors::RequestError, loggers::Loggers, settings::Settings};
 use kafka_protocol::messages::{
     ApiKey, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
@@ -28,8 +28,8 @@ pub const API: Api = Api {
     served: versions(0, 1),
     request: LAYOUT,
     handle: |services, call| {
-        let catalog = services.catalog.clone();
-        call.answer(move |request, _| handle(catalog, request))
+        let (catalog, loggers) = (services.catalog.clone(), services.loggers.clone());
+        call.answer(move |request, _| handle(catalog, loggers, request))
     },
 };
 
@@ -39,12 +39,16 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-async fn handle(catalog: Arc<Catalog>, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
+async fn handle(
+    catalog: Arc<Catalog>,
+    loggers: Arc<Loggers>,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
     let IncrementalAlterConfigsRequest { resources, validate_only, .. } = request;
     let altered = alter_all(
         resources,
         |one| (one.resource_type, &one.resource_name),
-        move |resource| alter(&catalog, resource, validate_only),
+        move |resource| alter(&catalog, &loggers, resource, validate_only),
     );
     let responses = altered.await.into_iter().map(|(resource, outcome)| {
         AlterConfigsResourceResponse::default()
@@ -56,9 +60,14 @@ async fn handle(catalog: Arc<Catalog>, request: IncrementalAlterConfigsRequest) 
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-fn alter(catalog: &Catalog, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), RequestError> {
+fn alter(
+    catalog: &Catalog,
+    loggers: &Loggers,
+    resource: &AlterConfigsResource,
+    validate_only: bool,
+) -> Result<(), RequestError> {
     check(&resource.configs)?;
-    let target = Resource::find(catalog, resource.resource_type, &resource.resource_name)?;
+    let target = Resource::find(catalog, Some(loggers), resource.resource_type, &resource.resource_name)?;
     target.alter(catalog, validate_only, |present| {
         let mut settings = present.clone();
         resource.configs.iter().try_for_each(|config| apply(target, &mut settings, config))?;

@@ -33,6 +33,7 @@ mod end_txn;
 mod features;
 mod fetch;
 mod find_coordinator;
+mod get_telemetry_subscriptions;
 mod group_fields;
 mod heartbeat;
 mod incremental_alter_configs;
@@ -50,6 +51,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod push_telemetry;
 mod record_errors;
 mod sync_group;
 mod txn_offset_commit;
@@ -61,10 +63,11 @@ pub use fetch::FetchSessions;
 
 use crate::{
     network::{
-        connection::Shared,
+        connection::{Peer, Shared, Software},
         response::{EncodeError, Response},
     },
     services::Services,
+    telemetry::Telemetry,
 };
 use bounds::{BoundsError, Layout};
 use bytes::{Buf, Bytes};
@@ -118,6 +121,8 @@ pub const TABLE: &[Api] = &[
     describe_transactions::API,
     list_transactions::API,
     unregister_broker::API,
+    get_telemetry_subscriptions::API,
+    push_telemetry::API,
     list_config_resources::API,
     describe_topic_partitions::API,
 ];
@@ -197,6 +202,8 @@ pub struct Context {
     pub peer: SocketAddr,
     /// The address that the client dialled.
     pub local: SocketAddr,
+    /// What it is.
+    pub software: Arc<Software>,
 }
 
 /// One request whose bounds have been checked.
@@ -258,25 +265,31 @@ pub fn ready(answer: Answer) -> Pending {
     Box::pin(std::future::ready(answer))
 }
 
+/// What ApiVersions tells of: all but what must be asked for.
+pub fn told(telemetry: &Telemetry) -> impl Iterator<Item = &'static Api> {
+    let is_told = telemetry.is_enabled();
+    TABLE.iter().filter(move |api| is_told || !ASKED_FOR.contains(&api.key))
+}
+
+/// Told only with `client.telemetry.enable`.
+pub const ASKED_FOR: [ApiKey; 2] = [ApiKey::GetTelemetrySubscriptions, ApiKey::PushTelemetry];
+
 /// The row of an API key.
 pub fn find(key: i16) -> Option<(usize, &'static Api)> {
     TABLE.iter().enumerate().find(|(_, api)| api.key as i16 == key)
 }
 
 /// Checks header, version and bounds of a frame, then hands it to its API.
-pub fn dispatch(
-    shared: &Arc<Shared>,
-    peer: SocketAddr,
-    local: SocketAddr,
-    mut frame: Bytes,
-) -> Result<Pending, Closed> {
+pub fn dispatch(shared: &Arc<Shared>, peer: &Peer, mut frame: Bytes) -> Result<Pending, Closed> {
     let size = frame.len();
     let (Ok(key), Ok(version), Ok(correlation_id)) = (frame.try_get_i16(), frame.try_get_i16(), frame.try_get_i32())
     else {
         return Err(Closed::NoHeader(size));
     };
     let (row, api) = find(key).ok_or(Closed::UnknownKey(key))?;
-    let mut context = Context { api: api.name, version, correlation_id, client_id: None, peer, local };
+    let Peer { address, local, software } = peer.clone();
+    let mut context =
+        Context { api: api.name, version, correlation_id, client_id: None, peer: address, local, software };
     if !api.served.contains(version) {
         return refuse_version(api, &context);
     }

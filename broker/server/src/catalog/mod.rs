@@ -72,6 +72,8 @@ struct Image {
     /// Topic names by [`names::collision_key`].
     by_collision_key: HashMap<String, Arc<str>>,
     resources: Resources,
+    /// Counts changes of client-metrics resources.
+    client_metrics_version: u64,
 }
 
 impl Image {

@@ -42,8 +42,22 @@ impl Catalog {
         let log = writer.log.as_mut().ok_or_else(stopping)?;
         let record = MetadataRecord::ResourceSettings { kind, name: name.to_owned(), settings: settings.clone() };
         log.append(&record, self.clock.now_ms())?;
-        put(&mut self.image.write().resources, kind, name.to_owned(), settings);
+        let mut image = self.image.write();
+        put(&mut image.resources, kind, name.to_owned(), settings);
+        image.client_metrics_version += u64::from(kind == ResourceKind::ClientMetrics);
         Ok(())
+    }
+
+    /// Grows with every change of a client metrics subscription.
+    pub fn client_metrics_version(&self) -> u64 {
+        self.image.read().client_metrics_version
+    }
+
+    /// What is set on each client metrics subscription.
+    pub fn client_metrics(&self) -> Vec<Settings> {
+        let image = self.image.read();
+        let of_kind = image.resources.iter().filter(|((kind, _), _)| *kind == ResourceKind::ClientMetrics);
+        of_kind.map(|(_, settings)| settings.clone()).collect()
     }
 }
 

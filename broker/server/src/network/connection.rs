@@ -13,6 +13,7 @@ use crate::{
     services::Services,
 };
 use futures::{StreamExt, stream::FuturesOrdered};
+use parking_lot::Mutex;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 
@@ -27,6 +28,30 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Shared {
     pub services: Arc<Services>,
     pub metrics: ApiMetrics,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The address that it dialled.
+    pub local: SocketAddr,
+    pub software: Arc<Software>,
+}
+
+/// What the client at the other end is, once it has told (KIP-511).
+#[derive(Debug, Default)]
+pub struct Software(Mutex<(String, String)>);
+
+impl Software {
+    pub fn tell(&self, name: &str, version: &str) {
+        *self.0.lock() = (name.to_owned(), version.to_owned());
+    }
+
+    /// Name and version; empty until it has told.
+    pub fn told(&self) -> (String, String) {
+        self.0.lock().clone()
+    }
 }
 
 /// Why a connection ended otherwise than by the client's leaving.
@@ -48,7 +73,8 @@ pub async fn run(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) -> R
     let config = shared.services.config.now();
     let transport = Transport::new(stream, config.connections.socket_request_max_bytes)?;
     let max_idle = config.connections.max_idle;
-    let mut connection = Connection { transport, peer, local, shared, max_idle, in_flight: FuturesOrdered::new() };
+    let peer = Peer { address: peer, local, software: Arc::default() };
+    let mut connection = Connection { transport, peer, shared, max_idle, in_flight: FuturesOrdered::new() };
     connection.serve().await
 }
 
@@ -64,8 +90,7 @@ pub fn report(peer: SocketAddr, error: &ConnectionError) {
 
 struct Connection<'a> {
     transport: Transport,
-    peer: SocketAddr,
-    local: SocketAddr,
+    peer: Peer,
     shared: &'a Arc<Shared>,
     max_idle: Duration,
     in_flight: FuturesOrdered<Pending>,
@@ -95,7 +120,7 @@ impl Connection<'_> {
 
     /// Polls the request once at once: its synchronous part (the append of a produce) happens in request order.
     async fn dispatch(&mut self, frame: bytes::Bytes) -> Result<(), ConnectionError> {
-        let mut pending = api::dispatch(self.shared, self.peer, self.local, frame)?;
+        let mut pending = api::dispatch(self.shared, &self.peer, frame)?;
         match futures::poll!(&mut pending) {
             std::task::Poll::Ready(answer) if self.in_flight.is_empty() => self.finish(answer).await?,
             std::task::Poll::Ready(answer) => self.in_flight.push_back(Box::pin(std::future::ready(answer))),

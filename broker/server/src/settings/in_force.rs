@@ -22,6 +22,8 @@ pub struct InForce {
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots` (KIP-227).
     pub fetch_session_slots: usize,
+    /// `max.request.partition.size.limit`: partitions in one answer of DescribeTopicPartitions.
+    pub request_partition_limit: i32,
     /// None: half of what the operating system lets the process open.
     pub log_max_open_files: Option<usize>,
     pub groups: GroupSettings,
@@ -59,6 +61,7 @@ impl InForce {
             connections: ConnectionLimits::read(&layers)?,
             fetch_max_bytes: layers.size("fetch.max.bytes"),
             fetch_session_slots: layers.size("max.incremental.fetch.session.cache.slots"),
+            request_partition_limit: layers.read("max.request.partition.size.limit").unwrap_or(1),
             log_max_open_files: layers.read("log.max.open.files"),
             groups: GroupSettings::read(&layers),
             transactions: TransactionSettings::read(&layers),

@@ -11,6 +11,7 @@ pub enum Source {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    BrokerLogger = 6,
     ClientMetrics = 7,
     Group = 8,
 }

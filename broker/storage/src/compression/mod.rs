@@ -49,6 +49,11 @@ impl Compression {
     }
 }
 
+/// What the codec of that number makes of bytes that are no records; an error as soon as it would exceed `cap`.
+pub fn unpack(codec: i16, input: &[u8], cap: usize) -> Result<Vec<u8>, BatchError> {
+    decompress(Compression::from_id(codec)?, input, cap)
+}
+
 /// The plain bytes; an error as soon as they would exceed `cap`.
 pub(crate) fn decompress(compression: Compression, input: &[u8], cap: usize) -> Result<Vec<u8>, BatchError> {
     let mut out = Vec::new();

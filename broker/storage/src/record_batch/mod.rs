@@ -13,7 +13,7 @@ mod shapes;
 mod tests;
 pub mod varint;
 
-pub use crate::compression::Compression;
+pub use crate::compression::{Compression, unpack};
 pub use builder::BatchBuilder;
 pub use header::{BatchHeader, HEADER_LENGTH};
 pub use marker::{EndTransactionMarker, TransactionResult};

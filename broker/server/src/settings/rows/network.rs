@@ -20,7 +20,7 @@ pub const SETTINGS: &[Setting] = &[
     works("max.connections.per.ip", Int, MAX_INT, AtLeast(0), ClusterWide, "Most connections from one address at a time; a further one is closed at once."),
     works("max.connections.per.ip.overrides", String, Some(""), Any, ClusterWide, "Other limits for some addresses: address:number, separated by commas."),
     works("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0), ReadOnly, "Most fetch sessions that are kept (KIP-227)."),
-    idle("max.request.partition.size.limit", Int, Some("2000"), AtLeast(1), ReadOnly, NETWORK),
+    works("max.request.partition.size.limit", Int, Some("2000"), AtLeast(1), ReadOnly, "Most partitions in one answer of DescribeTopicPartitions, whatever the client asks for."),
     idle("num.io.threads", Int, Some("8"), AtLeast(1), ClusterWide, NETWORK),
     idle("num.network.threads", Int, Some("3"), AtLeast(1), ClusterWide, NETWORK),
     idle("queued.max.request.bytes", Long, Some("-1"), Any, ReadOnly, NETWORK),

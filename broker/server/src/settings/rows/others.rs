@@ -29,5 +29,5 @@ pub const SETTINGS: &[Setting] = &[
     idle("producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, ReadOnly, PURGATORY),
     idle("quota.window.num", Int, Some("11"), AtLeast(1), ReadOnly, QUOTAS),
     idle("quota.window.size.seconds", Int, Some("1"), AtLeast(1), ReadOnly, QUOTAS),
-    idle("telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), ReadOnly, METRICS),
+    works("telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), ReadOnly, "Most bytes of metrics, as they are packed, that a client may push at a time."),
 ];

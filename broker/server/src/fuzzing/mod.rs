@@ -1,12 +1,16 @@
-//! Doors for the fuzz targets in `fuzz/`: the way of a frame in two steps, without a socket. Built with the feature `fuzzing` alone.
+//! Doors for the fuzz targets in `fuzz/` and for `tests/fuzz.rs`: the way of a frame in two steps, without a socket. Built for tests and with
+//! the feature `fuzzing` alone.
+
+mod generate;
+
+pub(crate) use generate::generate;
 
 use crate::{
     Broker,
-    api::{self, ApiMetrics, TABLE, bounds},
-    network::connection::Shared,
+    api::{self, Answer, ApiMetrics, TABLE, bounds},
+    network::connection::{Peer, Shared},
 };
-use bytes::Bytes;
-use futures::FutureExt;
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::RequestKind;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,6 +24,26 @@ const FRAME_START: usize = 8;
 /// Name and key of each API that is served.
 pub fn apis() -> impl Iterator<Item = (&'static str, i16)> {
     TABLE.iter().map(|api| (api.name, api.key as i16))
+}
+
+/// Each API that is served, and each of its versions.
+pub fn every_version() -> impl Iterator<Item = (i16, i16)> {
+    TABLE.iter().flat_map(|api| (api.served.min..=api.served.max).map(|version| (api.key as i16, version)))
+}
+
+/// A frame of that API and version whose lengths are right and whose values are anything.
+pub fn well_formed(key: i16, version: i16, random: &mut dyn FnMut() -> u32) -> Vec<u8> {
+    let Some((_, api)) = api::find(key) else { return Vec::new() };
+    let mut frame = BytesMut::new();
+    frame.put_i16(key);
+    frame.put_i16(version);
+    frame.put_i32(1);
+    frame.put_i16(-1); // no client id
+    if api.request.is_flexible(version) {
+        frame.put_u8(0); // no tags
+    }
+    frame.extend_from_slice(&generate(&api.request, version, random));
+    frame.to_vec()
 }
 
 /// Points a frame's key at an API that is served (at `only`, if given) and its version at a served one.
@@ -58,11 +82,11 @@ impl Door {
         Self { shared: Arc::new(Shared { services: broker.services(), metrics: ApiMetrics::register() }) }
     }
 
-    /// Lets the broker handle a frame. Whoever waits longer than `patience` is dropped, as when its client hangs up.
-    pub async fn knock(&self, frame: Bytes, patience: Duration) {
+    /// Lets the broker handle a frame; whether it answered. Whoever waits longer than `patience` is dropped, as when its client hangs up.
+    pub async fn knock(&self, frame: Bytes, patience: Duration) -> bool {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9092));
-        if let Ok(pending) = api::dispatch(&self.shared, address, address, frame) {
-            let _ = tokio::time::timeout(patience, pending.map(drop)).await;
-        }
+        let peer = Peer { address, local: address, software: Arc::default() };
+        let Ok(pending) = api::dispatch(&self.shared, &peer, frame) else { return false };
+        matches!(tokio::time::timeout(patience, pending).await, Ok(Answer::Response(_)))
     }
 }
