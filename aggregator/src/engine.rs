@@ -10,7 +10,7 @@ use crate::{
     measure::{Input, Stamp},
     rules::Rules,
     sessions::Sessions,
-    slice::{Groups, Place, Taken},
+    slice::{Groups, Place, Slice, Taken},
     source::{Judgement, Source},
     votes::elect,
 };
@@ -94,6 +94,8 @@ pub struct ClosedWindow {
     pub shares_start: bool,
     /// Nothing more will count in it.
     pub is_final: bool,
+    /// How often it has been corrected.
+    pub rev: usize,
     pub groups: Groups,
 }
 
@@ -103,6 +105,15 @@ pub struct OpenWindowSummary {
     pub start: i64,
     pub end: i64,
     pub count: u64,
+}
+
+/// The slices of all partitions with one last end.
+#[derive(Debug)]
+struct Open {
+    /// The first window that something in them counts in.
+    first_end: i64,
+    /// Closings with which something comes to windows that were told before.
+    corrections: BTreeSet<i64>,
 }
 
 /// What became of an event beside its lateness.
@@ -118,8 +129,8 @@ pub struct Engine {
     rules: Rules,
     /// By partition.
     sources: Vec<Source>,
-    /// Slices by their last end, each with the first window that it counts in.
-    open: BTreeMap<i64, i64>,
+    /// By last end; those that are closed stay while they may be corrected.
+    open: BTreeMap<i64, Open>,
     /// In place of slices, if windows are sessions.
     sessions: Option<Sessions>,
     /// Every window that ends here or earlier is closed. Moves only with a decision, so that a restart knows it.
@@ -196,7 +207,7 @@ impl Engine {
         let (first_end, last_end) = match judgement {
             Judgement::Late(reason) => return Manner { reason: Some(reason), ..Manner::default() },
             Judgement::Open { .. } if source.is_written(event.offset) => return Manner::default(),
-            Judgement::Open { .. } if self.sessions.is_some() && source.late_is_written(event.offset) => {
+            Judgement::Open { .. } if self.rules.looks_up_late() && source.late_is_written(event.offset) => {
                 return Manner::default();
             }
             Judgement::Open { first_end, last_end } => (first_end, last_end),
@@ -209,13 +220,13 @@ impl Engine {
         if taken == Taken::NoRoom {
             return Manner { reason: Some(LateReason::OverCapacity), ..Manner::default() };
         }
-        let opened = self.open.entry(last_end).or_insert(first_end);
-        *opened = first_end.min(*opened);
-        Manner {
-            reason: None,
-            repeated: taken == Taken::Repeated,
-            partial: first_end > self.rules.windows.next_end(event.time_ms),
+        let partial = first_end > self.rules.windows.next_end(event.time_ms);
+        let opened = self.open.entry(last_end).or_insert_with(|| Open { first_end, corrections: BTreeSet::new() });
+        opened.first_end = first_end.min(opened.first_end);
+        if partial && self.rules.corrections_ms > 0 {
+            opened.corrections.insert(first_end);
         }
+        Manner { reason: None, repeated: taken == Taken::Repeated, partial }
     }
 
     fn take_in_session(&mut self, event: &Event<'_>, place: &Place) -> Manner {
@@ -318,9 +329,12 @@ impl Engine {
             return sessions.next_end(self.closed_until).filter(|_| settled);
         }
         let after_closed = (self.closed_until > i64::MIN).then(|| self.rules.windows.next_end(self.closed_until));
-        let first =
-            |(last_end, first_end): (&i64, &i64)| (*first_end).max(after_closed.unwrap_or(i64::MIN)).min(*last_end);
-        self.open.iter().map(first).min()
+        let first = |(last_end, open): (&i64, &Open)| {
+            let end = open.first_end.max(after_closed.unwrap_or(i64::MIN));
+            let correction = open.corrections.range(self.closed_until.saturating_add(1)..).next().copied();
+            Some(end).filter(|end| end <= last_end).into_iter().chain(correction).min()
+        };
+        self.open.iter().filter_map(first).min()
     }
 
     /// The oldest open window, if it may close now. `now_ms` matters only when every partition is idle.
@@ -357,22 +371,57 @@ impl Engine {
             self.closed_until = self.closed_until.max(end);
             return sessions.close(end);
         }
+        let mut closed = self.corrected(end);
         let groups = if self.rules.votes.is_some() { self.elect(end) } else { self.take_groups(end) };
-        self.open = self.open.split_off(&(end + 1));
+        self.open = self.open.split_off(&(end - self.rules.corrections_ms + 1));
         self.closed_until = self.closed_until.max(end);
-        vec![self.window(end, groups, true)]
+        if !groups.is_empty() {
+            closed.push(self.window(end, groups, true));
+        }
+        closed
     }
 
     fn window(&self, end: i64, groups: Groups, is_final: bool) -> ClosedWindow {
         let (start, shares_start) = (self.rules.windows.start(end), self.rules.windows.cumulate);
-        ClosedWindow { start, end, shares_start, is_final, groups }
+        ClosedWindow { start, end, shares_start, is_final, rev: 0, groups }
+    }
+
+    /// The windows that were told before and to which something comes with this closing.
+    fn corrected(&self, closing: i64) -> Vec<ClosedWindow> {
+        let windows = self.rules.windows;
+        let step = usize::try_from(windows.every_ms).unwrap_or(usize::MAX);
+        let mut ends = BTreeSet::new();
+        for (last_end, _) in self.open.iter().filter(|(_, open)| open.corrections.contains(&closing)) {
+            let last = (*last_end).min(closing - windows.every_ms);
+            let first =
+                windows.first_end_of_slice(*last_end).max(windows.next_end(closing - self.rules.corrections_ms - 1));
+            ends.extend((first..=last).step_by(step));
+        }
+        ends.into_iter().filter_map(|end| self.correction(end, closing)).collect()
+    }
+
+    /// One of them: all that it has now, of the groups that have changed.
+    fn correction(&self, end: i64, closing: i64) -> Option<ClosedWindow> {
+        let (mut groups, mut changed, mut rounds) = (Groups::default(), BTreeSet::new(), BTreeSet::new());
+        let first_end = |last_end| self.rules.windows.first_end_of_slice(last_end);
+        let within = |(last_end, _): &(i64, &Slice)| first_end(*last_end) <= end && end <= *last_end;
+        for (_, slice) in self.sources.iter().flat_map(Source::slices).filter(within) {
+            slice.add_to(closing, &mut groups);
+            changed.extend(slice.groups_from(closing).map(Box::<[u8]>::from));
+            rounds.extend(slice.first_ends().filter(|round| (end + 1..=closing).contains(round)));
+        }
+        if !self.rules.corrects_all {
+            groups.retain(|group, _| changed.contains(group));
+        }
+        let is_changed = !changed.is_empty();
+        is_changed.then(|| ClosedWindow { rev: rounds.len(), ..self.window(end, groups, true) })
     }
 
     /// The next window to be closed, as it is so far. Sessions have none.
     pub fn preview(&self) -> Option<ClosedWindow> {
         let end = self.next_end().filter(|_| self.sessions.is_none())?;
         let mut groups = if self.rules.votes.is_some() { self.elected(end) } else { Groups::default() };
-        for (_, slice) in self.sources.iter().flat_map(Source::slices) {
+        for slice in self.sources.iter().flat_map(|source| source.slices_from(end)) {
             slice.add_to(end, &mut groups);
         }
         Some(self.window(end, groups, false))
@@ -402,6 +451,12 @@ impl Engine {
     fn take_groups(&mut self, end: i64) -> Groups {
         let mut groups = Groups::default();
         for source in &mut self.sources {
+            if self.rules.corrections_ms > 0 {
+                // Nothing is merged: what came with which closing is what `rev` counts.
+                source.slices_from(end).for_each(|slice| slice.add_to(end, &mut groups));
+                source.take_slices_until(end - self.rules.corrections_ms);
+                continue;
+            }
             source.take_slices_until(end).into_values().for_each(|slice| slice.drain_into(&mut groups));
             for slice in source.slices_mut() {
                 slice.add_to(end, &mut groups);
@@ -431,8 +486,13 @@ impl Engine {
     pub fn open_window_count(&self) -> usize {
         match &self.sessions {
             Some(sessions) => sessions.open_count(self.closed_until),
-            None => self.open.len(),
+            None => self.open.iter().filter(|(last_end, open)| self.is_awaited(**last_end, open)).count(),
         }
+    }
+
+    /// A window of these slices is still to be told, or to be told again.
+    fn is_awaited(&self, last_end: i64, open: &Open) -> bool {
+        last_end > self.closed_until || open.corrections.last().is_some_and(|closing| *closing > self.closed_until)
     }
 
     /// The next windows to be closed, up to `limit`, each with the events that count in it so far.
@@ -443,9 +503,9 @@ impl Engine {
         let Some(next_end) = self.next_end() else { return Vec::new() };
         let step = usize::try_from(self.rules.windows.every_ms).unwrap_or(usize::MAX);
         let mut ends = BTreeSet::new();
-        for (last_end, first_end) in &self.open {
+        for (last_end, open) in &self.open {
             if ends.len() < limit {
-                ends.extend((next_end.max(*first_end)..=*last_end).step_by(step).take(limit));
+                ends.extend((next_end.max(open.first_end)..=*last_end).step_by(step).take(limit));
             }
         }
         let summary = |end| OpenWindowSummary { start: self.rules.windows.start(end), end, count: self.events_in(end) };

@@ -1,6 +1,7 @@
-//! Which late records lie behind which source offsets: how far back recovery must read the late topic for sessions.
+//! Which late records lie behind which source offsets: how far back recovery must read the late topic for sessions
+//! and corrections.
 //!
-//! Whether an event was too late for a session, or one session too many, depends on what was open at that moment; read a
+//! Whether an event was too late for a session or a correction, or one session too many, depends on what was open at that moment; read a
 //! second time it cannot be judged again. So recovery looks it up: a decision's `late_end` is then where the late topic ended
 //! when nothing from `resume` on had been read. Pure.
 

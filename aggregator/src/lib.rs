@@ -36,6 +36,8 @@ mod status;
 mod votes;
 
 #[cfg(test)]
+mod correction_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod engine_tests;

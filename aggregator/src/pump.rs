@@ -5,7 +5,7 @@
 //! an append (the log alone knows whether it was applied: recovery asks it), and loses nothing when it is dropped.
 
 use crate::{
-    AggregatorError, Definition, Window,
+    AggregatorError, Definition,
     committer::Committer,
     decision::{DECISION_VERSION, Decision, PartitionDecision},
     engine::{Engine, Event, Verdict},
@@ -55,7 +55,7 @@ pub struct Pump<'a> {
     epoch: u64,
     sequence: u64,
     scanned_from: (i64, i64),
-    /// For sessions: what was late there cannot be judged again.
+    /// Where what was late cannot be judged again.
     marks: Option<LateMarks>,
     early: Early,
 }
@@ -72,6 +72,8 @@ struct Early {
 impl<'a> Pump<'a> {
     pub fn new(around: &'a Surroundings, committer: &'a Committer, restored: Restored) -> Self {
         let definition = &around.definition;
+        let looks_up_late = restored.engine.rules().looks_up_late();
+        let marks = looks_up_late.then(|| LateMarks::new(restored.scanned_from.0));
         Self {
             committer,
             events: EventReader::new(definition),
@@ -84,7 +86,7 @@ impl<'a> Pump<'a> {
             epoch: restored.epoch,
             sequence: restored.sequence,
             scanned_from: restored.scanned_from,
-            marks: matches!(definition.window, Window::Session(_)).then(|| LateMarks::new(restored.scanned_from.0)),
+            marks,
             early: Early::default(),
             around,
         }

@@ -119,7 +119,7 @@ impl RowFormat {
         let mut json = beginning(window);
         self.push_fields(line.group, &mut json, |_| true);
         json.push_str(&line.measured);
-        json.push_str(window.end_text());
+        json.push_str(&window.end_text());
         (format!("{}{}", line.key, window.start_text()), json)
     }
 
@@ -137,7 +137,7 @@ impl RowFormat {
             json.push('}');
         }
         json.push_str("],");
-        json.push_str(window.end_text());
+        json.push_str(&window.end_text());
         let mut key = String::new();
         let own = group::values(group).enumerate().filter(|(field, _)| cut.per.contains(field));
         own.for_each(|(_, value)| group::push_key_value(&value, &mut key));
@@ -160,8 +160,8 @@ fn beginning(window: &ClosedWindow) -> String {
 }
 
 impl ClosedWindow {
-    fn end_text(&self) -> &'static str {
-        if self.is_final { "\"rev\":0,\"final\":true}" } else { "\"rev\":0,\"final\":false}" }
+    fn end_text(&self) -> String {
+        format!("\"rev\":{},\"final\":{}}}", self.rev, self.is_final)
     }
 
     /// What ends a key: the window's start, and its end where several windows have the same start.
@@ -288,7 +288,7 @@ impl RowBatch {
             }
             self.rows += 1;
         }
-        if window.is_final {
+        if window.is_final && window.rev == 0 {
             self.window_ends.push(window.end);
         }
     }

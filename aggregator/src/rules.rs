@@ -5,7 +5,7 @@
 
 use crate::{
     Definition,
-    definition::{Keep, Window},
+    definition::{Function, Keep, Window},
     measure::Measures,
 };
 use std::time::Duration;
@@ -16,6 +16,10 @@ pub struct Rules {
     /// Windows are sessions with this gap; the grid then only says how long they last at least.
     pub session_gap_ms: Option<i64>,
     pub grace_ms: i64,
+    /// How long after its closing a window is told again; 0: not at all.
+    pub corrections_ms: i64,
+    /// A correction tells every row of its window: what one group has shows in the others' rows.
+    pub corrects_all: bool,
     pub max_future_ms: i64,
     /// Events before are not counted.
     pub open_ms: Option<i64>,
@@ -67,6 +71,9 @@ impl Rules {
             windows,
             session_gap_ms,
             grace_ms: ms(definition.grace),
+            corrections_ms: definition.corrections.map_or(0, ms),
+            corrects_all: definition.top.is_some()
+                || definition.measure.values().any(|measure| matches!(measure.function, Function::Share(_))),
             max_future_ms: ms(definition.max_future),
             open_ms: definition.open.as_ref().map(|open| open.ms),
             close_ms: definition.close.as_ref().map(|close| close.ms),
@@ -83,6 +90,11 @@ impl Rules {
             Some(_) => time_ms,
             None => self.windows.start(self.windows.next_end(time_ms)),
         }
+    }
+
+    /// Whether an event was late depends on more than its partition's log: read again, it is looked up.
+    pub fn looks_up_late(&self) -> bool {
+        self.session_gap_ms.is_some() || self.corrections_ms > 0
     }
 
     /// How far a partition may run ahead of another before it only piles up windows.
@@ -122,6 +134,11 @@ impl Windows {
             true => self.floor(time_ms, self.size_ms) + self.size_ms,
             false => self.next_end(time_ms) - self.every_ms + self.size_ms,
         }
+    }
+
+    /// The first window of the slice whose last one ends here. Not for cumulative windows, whose slices have several.
+    pub fn first_end_of_slice(&self, last_end: i64) -> i64 {
+        last_end - self.size_ms + self.every_ms
     }
 
     /// The start of the window that ends here.

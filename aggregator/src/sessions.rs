@@ -80,7 +80,7 @@ impl Sessions {
             let Some((ended, start, group)) = self.ends.pop_first() else { break };
             let Some(session) = self.remove(&group, start).filter(|_| ended == end) else { continue };
             let groups = Groups::from_iter([(group, session.acc)]);
-            closed.push(ClosedWindow { start, end, shares_start: false, is_final: true, groups });
+            closed.push(ClosedWindow { start, end, shares_start: false, is_final: true, rev: 0, groups });
         }
         closed
     }

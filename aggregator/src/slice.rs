@@ -108,6 +108,25 @@ impl Slice {
         }
     }
 
+    /// The groups of which something counts from this closing on.
+    pub fn groups_from(&self, end: i64) -> impl Iterator<Item = &[u8]> {
+        let groups = match &self.content {
+            Content::Groups(groups) => Some(groups),
+            Content::Ballots(_) => None,
+        };
+        let all = groups.into_iter().flatten();
+        all.filter(move |(_, parts)| parts.accs().any(|(first_end, _)| first_end == end)).map(|(group, _)| &**group)
+    }
+
+    /// The closings from which on something counts.
+    pub fn first_ends(&self) -> impl Iterator<Item = i64> {
+        let groups = match &self.content {
+            Content::Groups(groups) => Some(groups),
+            Content::Ballots(_) => None,
+        };
+        groups.into_iter().flatten().flat_map(|(_, parts)| parts.accs().map(|(first_end, _)| first_end))
+    }
+
     pub fn ballots(&self) -> Option<&Ballots> {
         match &self.content {
             Content::Ballots(ballots) => Some(ballots),

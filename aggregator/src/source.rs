@@ -110,9 +110,14 @@ impl Source {
         let in_time =
             self.watermark_before(event.offset).map(|watermark| rules.windows.next_end(watermark - rules.grace_ms));
         let first_end = in_time.map_or(first_end, |in_time| first_end.max(in_time));
-        if first_end > last_end {
+        let told_until = last_end + rules.corrections_ms;
+        // An event for a window that was told already waits for the closing of a later one. One that was counted before a
+        // restart is counted again; whether its correction has been told since shows in `closed_until`.
+        let waits_for =
+            if rules.looks_up_late() && !self.is_new(event.offset) { told_until } else { first_end.max(last_end) };
+        if first_end > told_until {
             Judgement::Late(LateReason::Late)
-        } else if last_end <= closed_until {
+        } else if waits_for <= closed_until {
             Judgement::Late(LateReason::WindowClosed)
         } else {
             Judgement::Open { first_end, last_end }
@@ -168,6 +173,11 @@ impl Source {
 
     pub fn slices(&self) -> impl Iterator<Item = (i64, &Slice)> {
         self.slices.iter().map(|(last_end, slice)| (*last_end, slice))
+    }
+
+    /// The slices that are in this window or in later ones.
+    pub fn slices_from(&self, end: i64) -> impl Iterator<Item = &Slice> {
+        self.slices.range(end..).map(|(_, slice)| slice)
     }
 
     pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut Slice> {

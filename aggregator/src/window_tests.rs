@@ -72,7 +72,7 @@ pub fn kinds(partitions: usize) -> Vec<Definition> {
 }
 
 /// (start, end) of each window that holds the time.
-fn windows_of(window: Window, time_ms: i64) -> Vec<(i64, i64)> {
+pub fn windows_of(window: Window, time_ms: i64) -> Vec<(i64, i64)> {
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap();
     let floor = |step: i64| time_ms - time_ms.rem_euclid(step);
     match window {

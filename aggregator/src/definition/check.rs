@@ -27,6 +27,7 @@ impl Definition {
         self.check_paths()?;
         self.check_top()?;
         self.check_session()?;
+        self.check_corrections()?;
         self.check_row_fields()?;
         self.check_times()?;
         self.check_limits()
@@ -184,6 +185,27 @@ impl Definition {
             Some((field, _)) => Err(self.error(field, "is not there for sessions")),
             None => Ok(()),
         }
+    }
+
+    /// Closed windows are kept for corrections: they must leave room for those that are open.
+    fn check_corrections(&self) -> Result<(), DefinitionError> {
+        let Some(corrections) = self.corrections else { return Ok(()) };
+        if !matches!(self.window, Window::Tumble(_) | Window::Hop { .. }) {
+            return Err(self.error("corrections", "are there for tumbling and hopping windows only"));
+        }
+        if self.dedup.is_some() || self.limit.is_some() {
+            return Err(
+                self.error("corrections", "are not there for votes: one that comes too late is in the late topic")
+            );
+        }
+        let (size, every) = self.window.times();
+        let kept = (corrections + size).as_millis() / every.as_millis().max(1);
+        if corrections < every || usize::try_from(kept).unwrap_or(usize::MAX) > self.max_open_windows / 2 {
+            let reason =
+                "must be as long as a step of the window, and not longer than half of max_open_windows of them";
+            return Err(self.error("corrections", reason));
+        }
+        Ok(())
     }
 
     fn reserved(&self) -> &'static [&'static str] {

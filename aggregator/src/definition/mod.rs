@@ -84,6 +84,9 @@ pub struct Definition {
     /// How often the next window to be closed is told as it is so far (`final: false`); none: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_text::optional")]
     pub early: Option<Duration>,
+    /// How long after its closing a window still takes late events and is told again, with all that it has and `rev` counted up.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_text::optional")]
+    pub corrections: Option<Duration>,
     /// How much later than a partition's newest event an event may still come (allowed lateness).
     #[serde(default = "default_grace", with = "duration_text")]
     pub grace: Duration,
@@ -140,6 +143,7 @@ impl Definition {
             top: None,
             shape: Shape::Row,
             early: None,
+            corrections: None,
             grace: default_grace(),
             idle_close: default_idle_close(),
             max_future: default_max_future(),
@@ -218,6 +222,9 @@ impl Definition {
         }
         if let Some(top) = &self.top {
             extras.push(("top", format!("{}:{}:{}", top.n, top.per.join(","), top.by)));
+        }
+        if let Some(corrections) = self.corrections {
+            extras.push(("corrections", duration_text::format(corrections)));
         }
         if self.shape == Shape::Window {
             extras.push(("shape", "window".to_owned()));

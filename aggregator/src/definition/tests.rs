@@ -51,7 +51,7 @@ fn what_cannot_be_read_is_worded() {
 #[test]
 fn what_makes_no_sense_is_refused_by_field() {
     type Change = fn(&mut Definition);
-    let cases: [(&str, Change); 33] = [
+    let cases: [(&str, Change); 36] = [
         ("from", |d| d.from = "a b".into()),
         ("into", |d| d.into = "emoji".into()),
         ("bad", |d| d.bad = d.late.clone()),
@@ -78,6 +78,9 @@ fn what_makes_no_sense_is_refused_by_field() {
         ("measure", |d| session(d, |d| measure(d, "s", "share()"))),
         ("early", |d| d.early = Some(Duration::from_millis(9))),
         ("early", |d| session(d, |d| d.early = Some(Duration::from_secs(1)))),
+        ("corrections", |d| d.corrections = Some(Duration::from_secs(1))),
+        ("corrections", |d| d.corrections = Some(Duration::from_secs(86_400))),
+        ("corrections", |d| session(d, |d| d.corrections = Some(Duration::from_secs(60)))),
         ("shape", |d| d.shape = Shape::Window),
         ("max_distinct", |d| d.max_distinct = 10),
         ("window", |d| d.window = Window::Tumble(Duration::ZERO)),
