@@ -21,7 +21,9 @@ TOOLS = {"topics": f"{T}.TopicCommand", "consumer-groups": f"{T}.consumer.group.
          "metadata-quorum": f"{T}.MetadataQuorumCommand", "producer-perf": f"{T}.ProducerPerformance",
          "consumer-perf": f"{T}.ConsumerPerformance", "e2e-latency": f"{T}.EndToEndLatency",
          "verifiable-producer": f"{T}.VerifiableProducer", "verifiable-consumer": f"{T}.VerifiableConsumer",
-         "transactions": f"{T}.TransactionsCommand", "kafka-clients": "KafkaClients"}
+         "transactions": f"{T}.TransactionsCommand", "kafka-clients": "KafkaClients",
+         "share-groups": f"{T}.consumer.group.ShareGroupCommand", "share-member": "ShareMember",
+         "console-share-consumer": f"{T}.consumer.ConsoleShareConsumer"}
 HEAP = "-Xmx512M"
 LIVE = "live"
 

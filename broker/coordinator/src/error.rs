@@ -62,3 +62,38 @@ pub enum TransactionError {
     #[error("the transactional id is not known")]
     TransactionalIdNotFound,
 }
+
+/// Why a request of or about a share group was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ShareError {
+    #[error("the coordinator is not available")]
+    CoordinatorNotAvailable,
+    #[error("this is not the right coordinator")]
+    NotCoordinator,
+    #[error("the request is not valid")]
+    InvalidRequest,
+    #[error("the group id is not valid")]
+    InvalidGroupId,
+    #[error("there is no share group of this id")]
+    GroupIdNotFound,
+    #[error("the coordinator does not know this member")]
+    UnknownMemberId,
+    #[error("the member has another epoch, it must join again")]
+    FencedMemberEpoch,
+    #[error("the share group has reached its maximum size")]
+    GroupMaxSizeReached,
+    #[error("the share group has members")]
+    NonEmptyGroup,
+    #[error("a record is not held by this member")]
+    InvalidRecordState,
+    #[error("there is no such share session")]
+    ShareSessionNotFound,
+    #[error("the epoch of the share session is another")]
+    InvalidShareSessionEpoch,
+    #[error("this server does not host this topic-partition")]
+    UnknownTopicOrPartition,
+    #[error("this server does not host this topic id")]
+    UnknownTopicId,
+    #[error("the disk does not take the state of the share partition")]
+    StorageError,
+}

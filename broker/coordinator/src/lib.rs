@@ -10,11 +10,12 @@ mod error;
 pub mod group;
 pub mod limits;
 pub mod record;
+pub mod share;
 mod timers;
 pub mod transaction;
 
 pub use config::{GroupConfig, TransactionConfig};
-pub use error::{GroupError, TransactionError};
+pub use error::{GroupError, ShareError, TransactionError};
 pub use group::{GroupCoordinator, Output, Reply, Request, Ticket};
 pub use record::{DecodeError, Record};
 pub use transaction::{TransactionCoordinator, TransactionRecord};

@@ -18,6 +18,7 @@ use crate::{
     open_files,
     services::Services,
     settings::{ConfigError, Listener, Live},
+    share::Shares,
     telemetry::Telemetry,
     transactions::{Markers, Transactions},
 };
@@ -95,7 +96,7 @@ impl Broker {
         };
         let catalog = Arc::new(catalog);
         let shutdown = CancellationToken::new();
-        let groups = Groups::new(catalog.clone(), clock.clone(), &now.groups, shutdown.clone());
+        let groups = Groups::new(catalog.clone(), clock.clone(), &now.groups, config.clone(), shutdown.clone());
         let tasks = TaskTracker::new();
         let markers = Markers {
             catalog: catalog.clone(),
@@ -107,6 +108,7 @@ impl Broker {
         let transactions = Transactions::new(&now.transactions, markers);
         let fetch_sessions = FetchSessions::new(now.fetch_session_slots);
         let telemetry = Arc::new(Telemetry::new(catalog.clone(), config.clone(), clock.clone()));
+        let shares = Shares::new(catalog.clone(), clock.clone(), config.clone(), groups.clone(), shutdown.clone());
         let services = Services {
             config,
             clock,
@@ -114,6 +116,7 @@ impl Broker {
             catalog,
             fetch_sessions,
             groups,
+            shares,
             transactions,
             loggers: Arc::default(),
             telemetry,
@@ -122,6 +125,7 @@ impl Broker {
         let services = Arc::new(services);
         services.groups.start(&tasks);
         services.transactions.start();
+        services.shares.start(&tasks);
         let maintenance =
             Arc::new(Maintenance::new(services.catalog.clone(), services.clock.clone(), services.config.clone()));
         tasks.spawn(maintenance.clone().run(services.shutdown.clone()));

@@ -26,6 +26,7 @@ mod open_files;
 mod partition;
 mod services;
 mod settings;
+mod share;
 mod telemetry;
 mod transactions;
 

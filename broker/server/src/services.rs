@@ -2,7 +2,7 @@
 
 use crate::{
     api::FetchSessions, catalog::Catalog, clock::Clock, cluster::Cluster, groups::Groups, loggers::Loggers,
-    settings::Live, telemetry::Telemetry, transactions::Transactions,
+    settings::Live, share::Shares, telemetry::Telemetry, transactions::Transactions,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ pub struct Services {
     pub fetch_sessions: FetchSessions,
     /// Consumer groups and their offsets.
     pub groups: Arc<Groups>,
+    /// What share groups read.
+    pub shares: Arc<Shares>,
     /// Transactions across partitions.
     pub transactions: Arc<Transactions>,
     /// Levels of the log.

@@ -7,11 +7,15 @@
 
 mod group_metadata;
 mod offset_commit;
+mod share_group;
+mod share_state;
 mod transaction;
 mod wire;
 
 pub use group_metadata::{GroupMetadata, MemberMetadata};
 pub use offset_commit::{CommittedOffset, OffsetKey};
+pub use share_group::{CurrentAssignment, GroupEpoch, ShareGroupRecord, ShareMember, TargetEpoch};
+pub use share_state::{Latest, ShareStateRecord};
 pub use wire::DecodeError;
 
 use crate::group::GroupId;

@@ -3,10 +3,14 @@
 //! 2: flexible. A group goes with all its offsets, if it has no members; it is gone when the answer comes.
 
 use super::{Api, bounds::*, versions};
-use crate::groups::{self, Groups};
+use crate::{
+    groups::{self, Groups},
+    share::{self, Shares},
+};
 use kafka_protocol::messages::{
     ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, delete_groups_response::DeletableGroupResult,
 };
+use tifo_coordinator::ShareError;
 
 const LAYOUT: Layout = Layout::new(2, &[field(Kind::Array(&Kind::String))]);
 
@@ -17,16 +21,21 @@ pub const API: Api = Api {
     served: versions(0, 2),
     request: LAYOUT,
     handle: |services, call| {
-        let groups = services.groups.clone();
-        call.answer(|request, _| async move { handle(&groups, request).await })
+        let (groups, shares) = (services.groups.clone(), services.shares.clone());
+        call.answer(|request, _| async move { handle(&groups, &shares, request).await })
     },
 };
 
-async fn handle(groups: &Groups, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+async fn handle(groups: &Groups, shares: &Shares, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for id in request.groups_names {
-        let error = groups.delete(&id.0).await.err();
-        results.push(DeletableGroupResult::default().with_group_id(id).with_error_code(groups::code(error)));
+        let code = match shares.delete_group(&id.0).await {
+            Err(ShareError::GroupIdNotFound | ShareError::InvalidGroupId) => {
+                groups::code(groups.delete(&id.0).await.err())
+            }
+            deleted => share::code(deleted.err()),
+        };
+        results.push(DeletableGroupResult::default().with_group_id(id).with_error_code(code));
     }
     DeleteGroupsResponse::default().with_results(results)
 }

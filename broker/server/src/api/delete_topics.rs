@@ -8,6 +8,7 @@ use crate::{
     catalog::{Catalog, Topic},
     errors::RequestError,
     groups::Groups,
+    share::Shares,
 };
 use kafka_protocol::messages::{
     ApiKey, DeleteTopicsRequest, DeleteTopicsResponse, TopicName, delete_topics_request::DeleteTopicState,
@@ -27,11 +28,12 @@ pub const API: Api = Api {
     served: versions(1, 6),
     request: LAYOUT,
     handle: |services, call| {
-        let (catalog, groups) = (services.catalog.clone(), services.groups.clone());
+        let (catalog, groups, shares) = (services.catalog.clone(), services.groups.clone(), services.shares.clone());
         let is_enabled = services.config.now().delete_topic_enable;
         call.answer(move |request, context| async move {
             let response = handle(catalog, is_enabled, request, context).await;
             forget_offsets(&groups, &response).await;
+            forget_states(&shares, &response).await;
             response
         })
     },
@@ -43,6 +45,15 @@ async fn forget_offsets(groups: &Groups, response: &DeleteTopicsResponse) {
         let Some(name) = &deleted.name else { continue };
         if let Err(error) = groups.forget_topic(name).await {
             tracing::warn!(topic = %**name, %error, "offsets of a deleted topic could not be dropped");
+        }
+    }
+}
+
+/// So do share groups with what they had of them.
+async fn forget_states(shares: &Shares, response: &DeleteTopicsResponse) {
+    for deleted in response.responses.iter().filter(|deleted| deleted.error_code == 0) {
+        if let Err(error) = shares.forget_topic(deleted.topic_id).await {
+            tracing::warn!(topic_id = %deleted.topic_id, %error, "states of a deleted topic could not be dropped");
         }
     }
 }

@@ -17,6 +17,8 @@ pub const FEATURES: &[Feature] = &[
     Feature { name: "eligible.leader.replicas.version", min: 0, max: 1, level: 1 },
     // From 3.3-IV3, the oldest that Kafka 4 runs on, to 4.1-IV1: the schemas that this broker speaks are those of Kafka 4.1.
     Feature { name: "metadata.version", min: 7, max: 27, level: 27 },
+    // KIP-932: share groups.
+    Feature { name: "share.version", min: 0, max: 1, level: 1 },
     // KIP-890 whole: clients that know it add no partitions themselves, and get a new epoch with each end.
     Feature { name: "transaction.version", min: 0, max: 2, level: 2 },
 ];

@@ -2,13 +2,14 @@
 //!
 //! 1: key type, error message, throttle time. 3: flexible. 4 (KIP-699): several keys at once. 5 (KIP-890): no change for us.
 //! 6 (KIP-932): share coordinators may be asked for.
-//! The answer is always this node, and comes when the requests of the group or the transactional id can be answered. Left out:
-//! share groups are not offered here, so their coordinator is refused in a way that every client takes as final.
+//! The answer is always this node, and comes when the requests of the group, the transactional id or the share partition can be
+//! answered.
 
 use super::{Api, Context, bounds::*, group_fields::text, versions};
 use crate::{
     cluster::{Cluster, Endpoint},
     groups::{self, Groups},
+    share::{self, Shares},
     transactions::{self, Transactions},
 };
 use kafka_protocol::{
@@ -30,8 +31,11 @@ pub const API: Api = Api {
     served: versions(0, 6),
     request: LAYOUT,
     handle: |services, call| {
-        let coordinators =
-            Coordinators { groups: services.groups.clone(), transactions: services.transactions.clone() };
+        let coordinators = Coordinators {
+            groups: services.groups.clone(),
+            transactions: services.transactions.clone(),
+            shares: services.shares.clone(),
+        };
         let cluster = services.cluster.clone();
         call.answer(|request, context| async move { handle(&coordinators, &cluster, request, &context).await })
     },
@@ -40,7 +44,6 @@ pub const API: Api = Api {
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
-const NOT_OFFERED: &str = "This broker coordinates consumer groups and transactions only.";
 /// Kafka's words.
 const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the \
                          message was sent to an incompatible broker. See the broker logs for more details.";
@@ -50,6 +53,7 @@ const BATCHED: i16 = 4;
 struct Coordinators {
     groups: Arc<Groups>,
     transactions: Arc<Transactions>,
+    shares: Arc<Shares>,
 }
 
 async fn handle(
@@ -85,7 +89,10 @@ async fn find(coordinators: &Coordinators, node: &Node, key: &StrBytes, key_type
             let error = coordinators.transactions.ready(key).await.err();
             error.map(|error| (transactions::code(error), error.to_string()))
         }
-        SHARE => Some((ResponseError::InvalidRequest.code(), NOT_OFFERED.to_owned())),
+        SHARE => {
+            let error = coordinators.shares.ready(key).await.err();
+            error.map(|error| (share::code(Some(error)), error.to_string()))
+        }
         _ => Some((ResponseError::InvalidRequest.code(), MALFORMED.to_owned())),
     };
     match refusal {

@@ -11,6 +11,7 @@ mod add_partitions_to_txn;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
+mod alter_share_group_offsets;
 mod altered_configs;
 mod api_versions;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod create_partitions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
+mod delete_share_group_offsets;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -26,6 +28,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
+mod describe_share_group_offsets;
 mod describe_topic_partitions;
 mod describe_transactions;
 mod elect_leaders;
@@ -53,6 +56,10 @@ mod offset_for_leader_epoch;
 mod produce;
 mod push_telemetry;
 mod record_errors;
+mod share_acknowledge;
+mod share_fetch;
+mod share_group_describe;
+mod share_group_heartbeat;
 mod sync_group;
 mod txn_offset_commit;
 mod unregister_broker;
@@ -125,6 +132,13 @@ pub const TABLE: &[Api] = &[
     push_telemetry::API,
     list_config_resources::API,
     describe_topic_partitions::API,
+    share_group_heartbeat::API,
+    share_group_describe::API,
+    share_fetch::API,
+    share_acknowledge::API,
+    describe_share_group_offsets::API,
+    alter_share_group_offsets::API,
+    delete_share_group_offsets::API,
 ];
 
 /// One API: what is known of it without running it.

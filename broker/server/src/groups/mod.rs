@@ -9,18 +9,21 @@ mod config;
 mod errors;
 mod newcomers;
 mod shard;
+mod share;
 mod transactions;
 mod waiting;
 
 pub use config::{GroupSettings, internal_topic_settings};
 pub use errors::code;
 pub use newcomers::{Newcomers, Sought, Who};
+pub use share::{OffsetReset, ShareGroupSettings, ShareHost};
 
 use crate::{
     catalog::Catalog,
     clock::Clock,
     coordination::{Hosted, InternalTopic},
     partition::Partition,
+    settings::Live,
 };
 use shard::Shard;
 use std::{
@@ -60,13 +63,15 @@ impl Groups {
         catalog: Arc<Catalog>,
         clock: Clock,
         settings: &GroupSettings,
+        live: Arc<Live>,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
+        let share = ShareHost::new(catalog.clone(), live);
         let earlier = Arc::<Notify>::default();
         let shard = {
             let (config, clock, earlier) = (settings.group.clone(), clock.clone(), earlier.clone());
             move |partition: &Arc<Partition>| {
-                Arc::new(Shard::new(partition.clone(), config.clone(), clock.clone(), earlier.clone()))
+                Arc::new(Shard::new(partition.clone(), config.clone(), share.clone(), clock.clone(), earlier.clone()))
             }
         };
         let topic = InternalTopic::new(catalog, settings.offsets_topic(), shard);
@@ -200,6 +205,7 @@ impl Groups {
         if self.topic.exists() {
             for shard in &self.all_shards().await?.shards {
                 listed.extend(shard.read(|coordinator| coordinator.list(states, types))?);
+                listed.extend(shard.read_share(|groups| groups.list(states, types))?);
             }
         }
         Ok(listed)

@@ -4,6 +4,7 @@
 //! in the log in the order in which they were decided, and nobody sees a state that is not in the log. Where the topic's durability is
 //! `fsync`, the answers alone wait for the sync, without the lock.
 
+use super::share::{self, ShareHost};
 use crate::{
     clock::Clock,
     coordination::{self, NEVER_MS, encode, loading},
@@ -21,7 +22,9 @@ use std::{
     time::Instant,
 };
 use tifo_coordinator::{
-    DecodeError, GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket, group::GroupId,
+    DecodeError, GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket,
+    group::GroupId,
+    share::{ShareGroupRecord, ShareGroups},
     transaction::Producer,
 };
 use tifo_storage::{
@@ -41,31 +44,47 @@ pub struct Shard {
     loaded: OnceCell<()>,
     pub(super) state: Mutex<State>,
     /// Requests that wait for `state` because a disk stalls under the partition.
-    stalled: AtomicUsize,
+    pub(super) stalled: AtomicUsize,
     /// The state machine's next deadline, for the timer to read without the lock.
     deadline_ms: AtomicI64,
     earlier: Arc<Notify>,
     /// Says that a group of this shard may have changed, to those who look at one.
     changed: watch::Sender<()>,
+    /// What share groups need to know of this broker.
+    pub(super) share: ShareHost,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub coordinator: GroupCoordinator,
+    /// Share groups (KIP-932) of the same partition.
+    pub share: ShareGroups,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
 }
 
 impl Shard {
-    pub fn new(partition: Arc<Partition>, config: GroupConfig, clock: Clock, earlier: Arc<Notify>) -> Self {
+    pub fn new(
+        partition: Arc<Partition>,
+        config: GroupConfig,
+        share: ShareHost,
+        clock: Clock,
+        earlier: Arc<Notify>,
+    ) -> Self {
+        let state = State {
+            coordinator: GroupCoordinator::new(config),
+            share: ShareGroups::new(share.max_size()),
+            waiting: HashMap::new(),
+        };
         Self {
             partition,
             clock,
             loaded: OnceCell::new(),
-            state: Mutex::new(State { coordinator: GroupCoordinator::new(config), waiting: HashMap::new() }),
+            state: Mutex::new(state),
             stalled: AtomicUsize::new(0),
             deadline_ms: AtomicI64::new(NEVER_MS),
             earlier,
             changed: watch::Sender::new(()),
+            share,
         }
     }
 
@@ -84,10 +103,12 @@ impl Shard {
         let mut state = patience::lock(&self.state);
         // A fresh machine: an earlier attempt may have failed half-way.
         state.coordinator = GroupCoordinator::new(state.coordinator.config().clone());
-        let count = loading::load(&self.partition, &mut Loading(&mut state.coordinator)).map_err(|error| {
+        state.share = ShareGroups::new(self.share.max_size());
+        let count = loading::load(&self.partition, &mut Loading(&mut state)).map_err(|error| {
             tracing::error!(topic = %self.partition.topic, partition = self.partition.index, %error, "groups could not be loaded");
             GroupError::CoordinatorNotAvailable
         })?;
+        self.share_loaded(&mut state);
         let output = state.coordinator.loaded(self.clock.now_ms());
         self.finish(&mut state, output);
         metrics::histogram!("tifo_coordinator_load_seconds").record(started.elapsed().as_secs_f64());
@@ -123,6 +144,10 @@ impl Shard {
         let mut state = state.ok_or(GroupError::CoordinatorNotAvailable)?;
         if state.waiting.len() >= MAX_WAITING {
             return Err(GroupError::CoordinatorNotAvailable);
+        }
+        if let Some(error) = share::refuses(&state.share, &request) {
+            let _ = sender.send(request.refused(error));
+            return Ok(receiver);
         }
         state.waiting.insert(ticket, sender);
         let output = state.coordinator.handle(ticket, request, self.clock.now_ms());
@@ -182,7 +207,13 @@ impl Shard {
                 state.answer(more.replies);
             }
         }
-        let deadline_ms = state.coordinator.next_deadline().unwrap_or(NEVER_MS);
+        self.note_deadline(state);
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn note_deadline(&self, state: &State) {
+        let deadlines = [state.coordinator.next_deadline(), state.share.next_deadline()];
+        let deadline_ms = deadlines.into_iter().flatten().min().unwrap_or(NEVER_MS);
         if deadline_ms < self.deadline_ms.swap(deadline_ms, Ordering::AcqRel) {
             self.earlier.notify_one();
         }
@@ -190,13 +221,22 @@ impl Shard {
     }
 
     fn append(&self, records: &[Record], transaction: Option<Producer>) -> Result<Option<UntilDurable>, GroupError> {
-        if records.is_empty() {
+        self.append_encoded(records.iter().map(Record::encode), transaction)
+    }
+
+    pub(super) fn append_encoded(
+        &self,
+        records: impl ExactSizeIterator<Item = (Bytes, Option<Bytes>)>,
+        transaction: Option<Producer>,
+    ) -> Result<Option<UntilDurable>, GroupError> {
+        let count = records.len();
+        if count == 0 {
             return Ok(None);
         }
         let now_ms = self.clock.now_ms();
-        let batches = encode(records.iter().map(Record::encode), transaction, now_ms);
+        let batches = encode(records, transaction, now_ms);
         let appended = self.partition.append(&batches, Origin::Internal, now_ms);
-        metrics::counter!("tifo_coordinator_records_total").increment(u64::try_from(records.len()).unwrap_or(0));
+        metrics::counter!("tifo_coordinator_records_total").increment(u64::try_from(count).unwrap_or(0));
         appended.map(|accepted| accepted.until_durable).map_err(|error| {
             tracing::error!(topic = %self.partition.topic, partition = self.partition.index, %error, "records of groups were not taken");
             // As Kafka does for a failed disk: the client looks for the coordinator again, and comes back.
@@ -246,20 +286,22 @@ impl Drop for Waiting {
 }
 
 /// What is in the log goes into the state machine.
-struct Loading<'a>(&'a mut GroupCoordinator);
+struct Loading<'a>(&'a mut State);
 
 impl loading::Replay for Loading<'_> {
     fn record(&mut self, batch: &BatchHeader, key: &Bytes, value: Option<&Bytes>) -> Result<(), DecodeError> {
         match Record::decode(key, value)? {
-            Some(record) if batch.is_transactional() => self.0.replay_in_transaction(&record, batch.producer_id),
-            Some(record) => self.0.replay(&record),
-            None => {}
+            Some(record) if batch.is_transactional() => {
+                self.0.coordinator.replay_in_transaction(&record, batch.producer_id);
+            }
+            Some(record) => self.0.coordinator.replay(&record),
+            None => ShareGroupRecord::decode(key, value)?.iter().for_each(|record| self.0.share.replay(record)),
         }
         Ok(())
     }
 
     fn marker(&mut self, producer_id: i64, marker: EndTransactionMarker) {
-        self.0.replay_marker(producer_id, marker.result == TransactionResult::Commit);
+        self.0.coordinator.replay_marker(producer_id, marker.result == TransactionResult::Commit);
     }
 }
 
@@ -270,6 +312,7 @@ impl coordination::Shard for Shard {
 
     fn expire(&self) {
         let mut state = patience::lock(&self.state);
+        self.expire_share_members(&mut state);
         let output = state.coordinator.expire(self.clock.now_ms());
         self.finish(&mut state, output);
     }

@@ -73,9 +73,12 @@ pub async fn run(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) -> R
     let config = shared.services.config.now();
     let transport = Transport::new(stream, config.connections.socket_request_max_bytes)?;
     let max_idle = config.connections.max_idle;
-    let peer = Peer { address: peer, local, software: Arc::default() };
+    let address = peer;
+    let peer = Peer { address, local, software: Arc::default() };
     let mut connection = Connection { transport, peer, shared, max_idle, in_flight: FuturesOrdered::new() };
-    connection.serve().await
+    let served = connection.serve().await;
+    shared.services.shares.disconnected(address);
+    served
 }
 
 /// One line for a connection that was closed for cause; a peer that merely vanished is no news.

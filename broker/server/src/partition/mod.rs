@@ -205,6 +205,11 @@ impl Partition {
         self.waiters.watch(notify)
     }
 
+    /// Who waits for records may find some: those of a share group have come back.
+    pub fn wake(&self) {
+        self.waiters.wake_all();
+    }
+
     pub fn set_config(self: &Arc<Self>, config: LogConfig) -> Result<(), RequestError> {
         let becomes_durable = config.durability == Durability::Fsync;
         self.with_log(|log| {

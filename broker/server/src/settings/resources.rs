@@ -1,6 +1,6 @@
 //! Settings of client metrics subscriptions (KIP-714) and of groups (KIP-848): what they are, and what is legal.
 //!
-//! Nothing reads a group's settings yet: groups of KIP-848 are not served.
+//! Those of share groups are read by `groups/share.rs`; nothing reads those of consumer and streams groups yet.
 
 use super::{Effective, Layers, Setting, SettingType, Settings, Source, Synonym, Update};
 use crate::errors::RequestError;
