@@ -77,8 +77,11 @@ class Program:
             pass
         raise process.ProcessFailed(self._child.report(f"not within {seconds} s"))
 
-    def stop(self):
+    def close_input(self):
         self._child.close_input()
+
+    def stop(self):
+        self.close_input()
         status = self._child.wait(60)
         assert status == 0, self._child.report("stopped badly")
 
