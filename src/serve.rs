@@ -4,11 +4,11 @@ use anyhow::Context;
 use async_trait::async_trait;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{io::Write, path::Path, sync::Arc, time::Duration};
-use tifo_aggregator::{Aggregator, State, Status, StatusHandle};
+use tifo_aggregator::{DeclareError, Definition, Registry, Shown, State, Status};
 use tifo_broker::{Broker, LogClient, clock::Clock, durability::patience::worker_threads};
-use tifo_http_gateway::{Duplex, Hooks, HttpGateway, MqttTunnel};
+use tifo_http_gateway::{Aggregates, Duplex, Hooks, HttpGateway, MqttTunnel, Notation, Refusal};
 use tifo_mqtt_gateway::MqttGateway;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ struct Ready {
 /// Everything that runs, in the order of the flow.
 struct Parts {
     broker: Broker,
-    aggregators: Vec<Aggregator>,
+    aggregates: Option<Arc<Registry>>,
     mqtt: Option<Arc<MqttGateway>>,
     http: Option<HttpGateway>,
     /// Ends the aggregators and the MQTT gateway, which keep nothing that is not in the log.
@@ -108,13 +108,11 @@ impl Parts {
         let stop_readers = CancellationToken::new();
         let broker = Broker::start(settings.broker_config(), clock.clone()).await?;
         let client: Arc<dyn LogClient> = broker.client();
-        let mut aggregators = Vec::new();
+        let mut aggregates = None;
         if settings.roles.contains(&Role::Aggregator) {
-            for definition in settings.aggregates()? {
-                let name = definition.name.clone();
-                let started = Aggregator::start(definition, client.clone(), clock.clone(), stop_readers.clone()).await;
-                aggregators.push(started.with_context(|| format!("the aggregator {name}"))?);
-            }
+            let started =
+                Registry::start(settings.aggregates()?, client.clone(), clock.clone(), stop_readers.clone()).await;
+            aggregates = Some(Arc::new(started.context("the aggregators")?));
         }
         let mut mqtt = None;
         if settings.roles.contains(&Role::Mqtt) {
@@ -124,10 +122,10 @@ impl Parts {
         let mut http = None;
         if settings.roles.contains(&Role::Http) {
             let tunnel = mqtt.clone().map(|gateway| Arc::new(Tunnel(gateway)) as Arc<dyn MqttTunnel>);
-            let hooks = hooks(metrics, &aggregators, mqtt.clone(), clock);
+            let hooks = hooks(metrics, aggregates.clone(), mqtt.clone(), clock);
             http = Some(HttpGateway::start(settings.http_config(), client, tunnel, hooks).await?);
         }
-        Ok(Self { broker, aggregators, mqtt, http, stop_readers })
+        Ok(Self { broker, aggregates, mqtt, http, stop_readers })
     }
 
     fn ready(&self, data_dir: &Path) -> Ready {
@@ -152,8 +150,8 @@ impl Parts {
             None => Ok(()),
         };
         self.stop_readers.cancel();
-        for aggregator in self.aggregators {
-            aggregator.join().await;
+        if let Some(aggregates) = self.aggregates {
+            aggregates.join().await;
         }
         if let Some(mqtt) = self.mqtt {
             mqtt.shutdown().await;
@@ -173,21 +171,67 @@ impl MqttTunnel for Tunnel {
     }
 }
 
+/// `/v1/aggregates` of the HTTP gateway leads to the registry.
+struct Door(Arc<Registry>);
+
+#[async_trait]
+impl Aggregates for Door {
+    fn all(&self) -> Vec<Value> {
+        self.0.all().iter().map(describe).collect()
+    }
+
+    async fn declare(&self, text: &str, notation: Notation) -> Result<(Value, bool), Refusal> {
+        let definition = match notation {
+            Notation::Sql => Definition::from_sql(text).map_err(|error| Refusal::Invalid(error.to_string()))?,
+            Notation::Json => serde_json::from_str(text).map_err(|error| Refusal::Invalid(error.to_string()))?,
+        };
+        let name = definition.name.clone();
+        let is_new = self.0.declare(definition).await.map_err(refusal)?;
+        let shown = self.0.all().into_iter().find(|shown| shown.definition.name == name);
+        Ok((shown.as_ref().map(describe).unwrap_or_default(), is_new))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Refusal> {
+        self.0.remove(name).await.map_err(refusal)
+    }
+}
+
+/// The status with the definition.
+fn describe(shown: &Shown) -> Value {
+    let mut value = json!(shown.status.status());
+    value["definition"] = json!(shown.definition);
+    value["declared"] = json!(shown.declared);
+    value
+}
+
+fn refusal(error: DeclareError) -> Refusal {
+    let text = error.to_string();
+    match error {
+        DeclareError::Invalid(_) => Refusal::Invalid(text),
+        DeclareError::Conflict(_) => Refusal::Conflict(text),
+        DeclareError::Unknown(_) => Refusal::Unknown(text),
+        DeclareError::Failed(_) => Refusal::Unavailable(text),
+    }
+}
+
 /// What the HTTP gateway shows of the others.
-fn hooks(metrics: PrometheusHandle, aggregators: &[Aggregator], mqtt: Option<Arc<MqttGateway>>, clock: Clock) -> Hooks {
-    let aggregators: Vec<StatusHandle> = aggregators.iter().map(Aggregator::status_handle).collect();
-    let watched = aggregators.clone();
+fn hooks(
+    metrics: PrometheusHandle,
+    aggregates: Option<Arc<Registry>>,
+    mqtt: Option<Arc<MqttGateway>>,
+    clock: Clock,
+) -> Hooks {
+    let statuses = {
+        let aggregates = aggregates.clone();
+        move || aggregates.as_ref().map(|aggregates| aggregates.statuses()).unwrap_or_default()
+    };
+    let watched = statuses.clone();
     let not_ready = move || {
-        let failed = |status: &Status| status.state == State::Failed;
-        watched
-            .iter()
-            .map(StatusHandle::status)
-            .filter(failed)
-            .map(|status| format!("aggregator {}", status.name))
-            .collect()
+        let failed = watched().into_iter().filter(|status| status.state == State::Failed);
+        failed.map(|status| format!("aggregator {}", status.name)).collect()
     };
     let status = move || {
-        let aggregates: Vec<Status> = aggregators.iter().map(StatusHandle::status).collect();
+        let aggregates = statuses();
         let mqtt = mqtt.as_ref().map(|gateway| gateway.status());
         json!({
             "window_lag_ms": window_lag_ms(&aggregates, clock.now_ms()),
@@ -196,7 +240,9 @@ fn hooks(metrics: PrometheusHandle, aggregators: &[Aggregator], mqtt: Option<Arc
             "mqtt": mqtt,
         })
     };
-    Hooks { not_ready: Arc::new(not_ready), metrics: Arc::new(move || metrics.render()), status: Arc::new(status) }
+    let door = aggregates.map(|aggregates| Arc::new(Door(aggregates)) as Arc<dyn Aggregates>);
+    let (not_ready, status) = (Arc::new(not_ready), Arc::new(status));
+    Hooks { not_ready, metrics: Arc::new(move || metrics.render()), status, aggregates: door }
 }
 
 /// How far the published windows are behind the clock; none when nothing has been published or the event time is not

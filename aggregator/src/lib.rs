@@ -26,6 +26,7 @@ mod offset_ranges;
 mod pump;
 mod reader;
 mod recovery;
+mod registry;
 mod rows;
 mod rules;
 mod sessions;
@@ -41,6 +42,8 @@ mod correction_tests;
 mod crash_tests;
 #[cfg(test)]
 mod engine_tests;
+#[cfg(test)]
+mod registry_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]
@@ -59,4 +62,5 @@ pub use definition::{
     SideTopic, TimeSource, Top, Window,
 };
 pub use error::AggregatorError;
+pub use registry::{DEFINITIONS_TOPIC, DeclareError, MAX_AGGREGATES, Registry, Shown};
 pub use status::{PartitionStatus, State, Status, StatusHandle, WindowStatus};

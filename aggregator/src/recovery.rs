@@ -140,7 +140,7 @@ async fn last_decision_between(
 }
 
 /// Hands over every record of partition 0 from the batch that holds `from` up to `end`.
-async fn scan(
+pub async fn scan(
     client: &dyn LogClient,
     topic: &str,
     from: i64,

@@ -17,8 +17,8 @@ use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    batcher::Batcher, body::Receiving, config::HttpConfig, connection::Server, error::HttpError, rate::Rate, routes,
-    stream::Stream, tunnel::MqttTunnel,
+    aggregates::Aggregates, batcher::Batcher, body::Receiving, config::HttpConfig, connection::Server,
+    error::HttpError, rate::Rate, routes, stream::Stream, tunnel::MqttTunnel,
 };
 
 /// How often the rates are taken.
@@ -33,6 +33,8 @@ pub struct Hooks {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// A JSON object with the state of the other parts.
     pub status: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// None if no aggregator runs here.
+    pub aggregates: Option<Arc<dyn Aggregates>>,
 }
 
 impl Default for Hooks {
@@ -41,6 +43,7 @@ impl Default for Hooks {
             not_ready: Arc::new(Vec::new),
             metrics: Arc::new(String::new),
             status: Arc::new(|| Value::Object(serde_json::Map::new())),
+            aggregates: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! It never answers 202 for what it cannot keep, never answers 200 for what the log has not, and never holds more than
 //! its configuration says. Only this crate names the HTTP framework.
 
+mod aggregates;
 mod batcher;
 mod body;
 mod buffer;
@@ -27,6 +28,7 @@ mod stream;
 mod timestamp;
 mod tunnel;
 
+pub use aggregates::{Aggregates, Notation, Refusal};
 pub use config::{HttpConfig, StreamIngest};
 pub use error::HttpError;
 pub use gateway::{Hooks, HttpGateway};

@@ -11,7 +11,7 @@ use axum::{
 use metrics::{counter, histogram};
 use std::{sync::Arc, time::Instant};
 
-use crate::{gateway::Shared, groups, ingest, observe, page, problem::Problem, producer, tunnel};
+use crate::{aggregates, gateway::Shared, groups, ingest, observe, page, problem::Problem, producer, tunnel};
 
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -20,6 +20,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/producers", post(observe::new_producer))
         .route("/v1/groups", get(groups::list))
         .route("/v1/groups/{id}", get(groups::one))
+        .route("/v1/aggregates", get(aggregates::list).post(aggregates::declare))
+        .route("/v1/aggregates/{name}", get(aggregates::one).delete(aggregates::remove))
         .route("/v1/status", get(observe::status))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))

@@ -246,7 +246,7 @@ fn check_apart(aggregates: &[Definition]) -> Result<(), ConfigError> {
         if !names.insert(aggregate.name.clone()) {
             return Err(ConfigError::Value(format!("two aggregates are named `{}`", aggregate.name)));
         }
-        for topic in [aggregate.into.clone(), aggregate.late_topic(), aggregate.bad_topic()] {
+        for topic in aggregate.written_topics() {
             if topics.contains(&topic) {
                 let name = &aggregate.name;
                 return Err(ConfigError::Value(format!("aggregate `{name}`: another one writes to topic `{topic}`")));

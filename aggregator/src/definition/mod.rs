@@ -164,6 +164,11 @@ impl Definition {
         self.bad.as_ref().map_or_else(|| format!("{}-bad", self.name), |side| side.topic.clone())
     }
 
+    /// The topics that nobody else may write to.
+    pub fn written_topics(&self) -> [String; 3] {
+        [self.into.clone(), self.late_topic(), self.bad_topic()]
+    }
+
     /// The group to which source offsets are committed, so that stock tools show the lag.
     pub fn consumer_group(&self) -> String {
         format!("tifo-aggregate-{}", self.name)

@@ -1,6 +1,7 @@
 //! The gateway over real sockets, on a log in memory.
 #![allow(clippy::unwrap_used)]
 
+mod aggregates;
 mod groups;
 mod idempotence;
 mod ingest;

@@ -17,6 +17,7 @@ async fn health_readiness_metrics_and_status() {
         not_ready: Arc::new(move || if mqtt.load(Ordering::Relaxed) { vec![] } else { vec!["mqtt".to_owned()] }),
         metrics: Arc::new(|| "up 1\n".to_owned()),
         status: Arc::new(|| json!({"aggregator": {"lag": 3}})),
+        aggregates: None,
     };
     let rig = rig_with(config(), None, hooks).await;
     assert_eq!(rig.get("/healthz").await.status(), 200);
