@@ -1,4 +1,7 @@
-"""A chain of transactional copiers under faults: a source writes into `chain-0`, each link copies into the next topic, exactly once."""
+"""A chain of transactional copiers under faults: a source writes into `chain-0`, each link copies into the next topic, exactly once.
+
+The first link is Apache Kafka's client, the second franz-go's GroupTransactSession.
+"""
 import random
 
 from groups import judge
@@ -12,17 +15,22 @@ STALL_S = (0.2, 3.0)
 SETTLED_S = 120
 
 
+def programs(oracle_dir, places):
+    """The copier of each link."""
+    return [java(oracle_dir, places.java), [places.bin / "copier"]]
+
+
 def java(oracle_dir, classes):
     return ["java", "-Xmx128M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            f"-Dlog4j2.configurationFile={oracle_dir}/tools-log4j2.properties", "-cp", f"{oracle_dir}/lib/*:{classes}"]
+            f"-Dlog4j2.configurationFile={oracle_dir}/tools-log4j2.properties", "-cp", f"{oracle_dir}/lib/*:{classes}", "TransactionCopier"]
 
 
 class Chain:
-    def __init__(self, binary, data_dir, java_command, seed, protocol="classic", say=lambda line: None):
+    def __init__(self, binary, data_dir, copiers, seed, protocol="classic", say=lambda line: None):
         self.random, self.say = random.Random(seed), say
         self.broker = Broker(binary, data_dir)
         self.copiers = []
-        self._java, self._protocol = java_command, protocol
+        self._programs, self._protocol = copiers, protocol
 
     def go(self, faults):
         """What is wrong; nothing: nothing is."""
@@ -57,7 +65,7 @@ class Chain:
 
     def _start(self, link):
         for number in range(COPIERS):
-            copier = Program([*self._java, "TransactionCopier", "--bootstrap", self.broker.bootstrap, "--input", f"chain-{link}",
+            copier = Program([*self._programs[link], "--bootstrap", self.broker.bootstrap, "--input", f"chain-{link}",
                               "--output", f"chain-{link + 1}", "--group", group(link), "--id", f"copier-{link}-{number}",
                               "--protocol", self._protocol])
             copier.start()

@@ -1,10 +1,10 @@
-"""A chain of transactional copiers (Apache Kafka's client) loses nothing and doubles nothing while brokers and copiers are killed and stopped."""
+"""A chain of transactional copiers (Apache Kafka's client, franz-go) loses nothing and doubles nothing while brokers and copiers are killed and stopped."""
 import os
 import random
 
 import pytest
 
-from groups.chain import Chain, java
+from groups.chain import Chain, programs
 
 FAULTS = int(os.environ.get("TIFO_GROUP_FAULTS", "3"))
 SECONDS_A_FAULT = 40  # far above what one takes
@@ -14,5 +14,5 @@ SECONDS_A_FAULT = 40  # far above what one takes
 def test_a_chain_of_copiers_is_exactly_once(request, binary, places, tmp_path):
     seed = int(os.environ.get("TIFO_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"TIFO_SEED={seed}")
-    command = java(request.config.getoption("--oracle-dir"), places.java)
-    assert Chain(binary, tmp_path / "data", command, seed, say=print).go(FAULTS) == []
+    copiers = programs(request.config.getoption("--oracle-dir"), places)
+    assert Chain(binary, tmp_path / "data", copiers, seed, say=print).go(FAULTS) == []

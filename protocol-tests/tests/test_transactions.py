@@ -1,4 +1,5 @@
 """Transactions of stock clients: what readers of committed records see, offsets within them, fencing, and kill -9 in the middle."""
+import asyncio
 import json
 import random
 import re
@@ -6,6 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as AioPartition
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -131,6 +134,28 @@ def test_a_transaction_that_takes_too_long_is_aborted(target, topic):
     deadline = Deadline(WAIT_S)
     while read_all(target, topic, 2, "read_committed") != ["behind"]:
         assert not deadline.passed(), "the transaction was not aborted"
+
+
+def test_aiokafka_commits_aborts_and_carries_offsets(target, topic):
+    """A client of the first protocol, written in Python alone."""
+    group = f"group-{topic}"
+    asyncio.run(aiokafka_transactions(target.bootstrap, topic, group, [("0", 3, True), ("1", 7, False), ("2", 9, True)]))
+    assert read_all(target, topic, 2, "read_committed") == ["0", "2"]
+    assert read_all(target, topic, 2, "read_uncommitted") == ["0", "1", "2"]
+    assert committed(target, group, topic) == 9
+
+
+async def aiokafka_transactions(bootstrap, topic, group, transactions):
+    writer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"aiokafka-{topic}", transaction_timeout_ms=WAIT_S * 1000)
+    await writer.start()
+    try:
+        for value, offset, ends_well in transactions:
+            await writer.begin_transaction()
+            await writer.send_and_wait(topic, value.encode(), partition=0)
+            await writer.send_offsets_to_transaction({AioPartition(topic, 0): offset}, group)
+            await (writer.commit_transaction() if ends_well else writer.abort_transaction())
+    finally:
+        await writer.stop()
 
 
 def test_java_producer_of_the_second_protocol(target, topic, tool_server):

@@ -25,6 +25,7 @@ const PRODUCER_FENCED: i16 = 90;
 const CONCURRENT_TRANSACTIONS: i16 = 51;
 const UNSTABLE_OFFSET_COMMIT: i16 = 88;
 const TRANSACTION_ABORTABLE: i16 = 120;
+const INVALID_PRODUCER_ID_MAPPING: i16 = 49;
 const INVALID_REGULAR_EXPRESSION: i16 = 128;
 
 fn id(text: &str) -> TransactionalId {
@@ -376,5 +377,35 @@ async fn transactions_are_listed_by_a_pattern_of_their_ids() {
         assert_eq!((listed.error_code, listed.transaction_states.len()), (0, expected), "{pattern:?}");
     }
     assert_eq!(client.call(&list(Some("(")), 2).await.error_code, INVALID_REGULAR_EXPRESSION);
+    broker.shutdown().await;
+}
+
+/// `transactional.id.expiration.ms`, seven days: whose id is gone begins anew, under another producer id.
+#[tokio::test]
+async fn a_transactional_id_that_nobody_uses_is_forgotten() {
+    const EIGHT_DAYS_MS: i64 = 8 * 24 * 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::fixed(Clock::system().now_ms());
+    let broker = Broker::start(config(dir.path()), clock.clone()).await.unwrap();
+    let mut client = Client::connect(broker.kafka_addr()).await;
+    client.create_topic("a", 1).await;
+    let mut idle = Producer::begin(&broker, "idle").await;
+    assert_eq!((idle.write("a", 12).await, idle.end(true, 5).await), (0, 0));
+    broker.shutdown().await;
+
+    clock.set_ms(clock.now_ms() + EIGHT_DAYS_MS);
+    let broker = Broker::start(config(dir.path()), clock.clone()).await.unwrap();
+    let mut client = Client::connect(broker.kafka_addr()).await;
+    let list = ListTransactionsRequest::default().with_duration_filter(-1);
+    while !client.call(&list, 1).await.transaction_states.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    idle.client = Client::connect(broker.kafka_addr()).await;
+    assert_eq!(idle.end(true, 5).await, INVALID_PRODUCER_ID_MAPPING);
+    let before = idle.producer_id;
+    assert_eq!((idle.init(60_000).await, idle.epoch), (0, 0));
+    assert_ne!(idle.producer_id, before);
+    assert_eq!((idle.write("a", 12).await, idle.end(true, 5).await), (0, 0));
+    assert_eq!(seen(&mut client, "a").await, (4, 0));
     broker.shutdown().await;
 }
