@@ -45,9 +45,9 @@ def produce(target, topic, codec, rounds):
         assert producer.flush(30) == 0
 
 
-def read_all(target, topic):
+def read_all(target, topic, isolation="read_committed"):
     """(offset, key, value) of every record from the beginning."""
-    consumer = Consumer({"bootstrap.servers": target.bootstrap, "group.id": f"reader-of-{topic}",
+    consumer = Consumer({"bootstrap.servers": target.bootstrap, "group.id": f"reader-of-{topic}", "isolation.level": isolation,
                          "enable.partition.eof": True, "enable.auto.commit": False})
     consumer.assign([TopicPartition(topic, 0, 0)])
     records = []
@@ -107,6 +107,28 @@ def check_files(target, tools, topic, expected):
         dump_log.check_no_complaint(line)
     leftovers = [path.name for path in target.partition_dir(topic, 0).iterdir() if path.suffix in (".cleaned", ".swap")]
     assert not leftovers, leftovers
+
+
+def test_aborted_records_replace_nothing_and_go(target):
+    """Transactions of the coordinator: what was aborted neither wins over an older record of its key nor stays."""
+    topic = make_topic(target, "transactional-table")
+    start = int(time.time() * 1000) - 3_600_000
+    writer = Producer({"bootstrap.servers": target.bootstrap, "transactional.id": f"id-{topic}", "linger.ms": 0})
+    writer.init_transactions(30)
+    transactions = [({"a": "1", "b": "1"}, True), ({"a": "2", "c": "1"}, False), ({"b": "2"}, True), ({"a": "3"}, False), ({"end": "x"}, True)]
+    for number, (records, ends_well) in enumerate(transactions):
+        writer.begin_transaction()
+        for key, value in records.items():
+            writer.produce(topic, key=key, value=value, partition=0, timestamp=start + number * 1000)
+        writer.commit_transaction(30) if ends_well else (writer.flush(30), writer.abort_transaction(30))
+    # The last marker lies in the active segment; what is before it is cleaned.
+    produce(target, topic, "none", [[("plain", "y")]])
+    expected = [("a", "1"), ("b", "2"), ("end", "x"), ("plain", "y")]
+    deadline = time.monotonic() + CLEANED_WITHIN_S
+    while (found := [pair[1:] for pair in read_all(target, topic, "read_uncommitted")]) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+    assert [pair[1:] for pair in read_all(target, topic)] == expected
 
 
 def test_a_record_without_key_is_refused(target):

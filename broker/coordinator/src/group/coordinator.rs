@@ -248,7 +248,8 @@ impl GroupCoordinator {
         let in_use = group.classic.topics_in_use()?;
         let (mut records, mut results) = (Vec::new(), Vec::new());
         for (topic, partition) in &request.partitions {
-            let error = in_use.contains(topic.as_ref()).then_some(GroupError::GroupSubscribedToTopic);
+            let is_in_use = in_use.as_ref().is_none_or(|in_use| in_use.contains(topic.as_ref()));
+            let error = is_in_use.then_some(GroupError::GroupSubscribedToTopic);
             if error.is_none() && group.offsets.get(topic, *partition).is_some() {
                 records.push(offsets::tombstone(&request.group, topic, *partition));
             }

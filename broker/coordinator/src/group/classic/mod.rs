@@ -175,12 +175,13 @@ impl ClassicGroup {
         if request.generation == self.generation { Ok(()) } else { Err(GroupError::IllegalGeneration) }
     }
 
-    /// Topics whose offsets must not be deleted. An error: it cannot be told which, so none may.
-    pub fn topics_in_use(&self) -> Result<BTreeSet<String>, GroupError> {
-        if self.state == State::Empty {
-            return Ok(BTreeSet::new());
+    /// Topics whose offsets must not be deleted; `None`: it cannot be told which, so all. Members that are no consumers may use any.
+    pub fn topics_in_use(&self) -> Result<Option<BTreeSet<String>>, GroupError> {
+        match self.state {
+            State::Empty => Ok(Some(BTreeSet::new())),
+            _ if self.protocol_type() == Some(CONSUMER) => Ok(self.subscribed_topics()),
+            _ => Err(GroupError::NonEmptyGroup),
         }
-        self.subscribed_topics().ok_or(GroupError::NonEmptyGroup)
     }
 
     /// From when offsets of which topics are retained: the topics are those that do not expire. `None`: nothing expires.
