@@ -63,7 +63,7 @@ async function settings(admin, topic) {
   await tell('alterConfigs', async () => {
     const { resources } = await admin.alterConfigs({
       validateOnly: false,
-      resources: [{ ...resource, configEntries: [{ name: 'retention.ms', value: '60000' }] }],
+      resources: [{ ...resource, configEntries: [{ name: 'retention.ms', value: '86400000' }] }],
     })
     return resources.map(({ errorCode, resourceName }) => ({ errorCode, resourceName }))
   })
@@ -73,7 +73,7 @@ async function settings(admin, topic) {
   }))
   await tell('describeConfigs', async () => {
     const described = await until(
-      ({ resources: [{ configEntries }] }) => configEntries.some(entry => entry.configValue === '60000'),
+      ({ resources: [{ configEntries }] }) => configEntries.some(entry => entry.configValue === '86400000'),
       () => admin.describeConfigs({
         includeSynonyms: false,
         resources: [{ ...resource, configNames: ['retention.ms', 'segment.bytes'] }],
@@ -87,12 +87,13 @@ async function settings(admin, topic) {
 }
 
 async function offsets(admin, producer, topic, group) {
+  const before = Date.now() - 1000
   await producer.connect()
-  await producer.send({ topic, messages: [1, 2, 3].map(n => ({ partition: 0, value: `${n}`, timestamp: `${1e12 + n}` })) })
+  await producer.send({ topic, messages: [1, 2, 3].map(n => ({ partition: 0, value: `${n}`, timestamp: `${before + n}` })) })
   await producer.disconnect()
   await tell('fetchTopicOffsets', async () => (await admin.fetchTopicOffsets(topic)).sort(byPartition))
   await tell('fetchTopicOffsetsByTimestamp', async () =>
-    (await admin.fetchTopicOffsetsByTimestamp(topic, 1e12 + 2)).sort(byPartition))
+    (await admin.fetchTopicOffsetsByTimestamp(topic, before + 2)).sort(byPartition))
   await tell('deleteTopicRecords', () => admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '1' }] }))
   await tell('deleteTopicRecords, too many', () => admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '9' }] }))
   await tell('setOffsets', () => admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 0, offset: '2' }] }))

@@ -15,7 +15,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const timeout = 30 * time.Second
+const (
+	timeout  = 30 * time.Second
+	patience = 200
+	pause    = 50 * time.Millisecond
+)
 
 // The number of brokers as a kind of resource.
 const brokers = 4
@@ -81,14 +85,29 @@ func topics(ctx context.Context, admin *kadm.Client, topic string) {
 	value := "60000"
 	altered, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &value}}, topic)
 	tell("alter topic configs", kind(altered[0].Err), err)
-	described, err := admin.DescribeTopicConfigs(ctx, topic)
-	for _, config := range described[0].Configs {
-		if config.Key == "retention.ms" {
-			tell("describe topic configs", []string{config.MaybeValue(), config.Source.String()}, err)
-		}
+	retention, err := retentionOf(ctx, admin, topic)
+	// Apache Kafka answers a change before it has taken effect.
+	for i := 0; i < patience && err == nil && retention[0] != value; i++ {
+		time.Sleep(pause)
+		retention, err = retentionOf(ctx, admin, topic)
 	}
+	tell("describe topic configs", retention, err)
 	ends, err := admin.ListEndOffsets(ctx, topic)
 	tell("list end offsets", len(ends[topic]), err)
+}
+
+// Value and source.
+func retentionOf(ctx context.Context, admin *kadm.Client, topic string) ([]string, error) {
+	described, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil || len(described) == 0 {
+		return []string{""}, err
+	}
+	for _, config := range described[0].Configs {
+		if config.Key == "retention.ms" {
+			return []string{config.MaybeValue(), config.Source.String()}, err
+		}
+	}
+	return []string{""}, described[0].Err
 }
 
 func partitions(ctx context.Context, admin *kadm.Client, topic string) {
