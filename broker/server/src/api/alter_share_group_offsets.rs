@@ -3,16 +3,14 @@
 use super::{Api, bounds::*, group_fields::text, versions};
 use crate::{
     catalog::Catalog,
+    errors::RequestError,
     share::{self, Shares, TopicPartition},
 };
-use kafka_protocol::{
-    ResponseError,
-    messages::{
-        AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ApiKey,
-        alter_share_group_offsets_request::AlterShareGroupOffsetsRequestTopic,
-        alter_share_group_offsets_response::{
-            AlterShareGroupOffsetsResponsePartition, AlterShareGroupOffsetsResponseTopic,
-        },
+use kafka_protocol::messages::{
+    AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ApiKey,
+    alter_share_group_offsets_request::AlterShareGroupOffsetsRequestTopic,
+    alter_share_group_offsets_response::{
+        AlterShareGroupOffsetsResponsePartition, AlterShareGroupOffsetsResponseTopic,
     },
 };
 
@@ -64,7 +62,7 @@ fn look_up(
                 answer
             }
             None => {
-                let error = ResponseError::UnknownTopicOrPartition;
+                let error = RequestError::UnknownTopicOrPartition;
                 answer.with_error_code(error.code()).with_error_message(Some(text(&error.to_string())))
             }
         }

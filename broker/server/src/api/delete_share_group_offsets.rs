@@ -3,15 +3,13 @@
 use super::{Api, bounds::*, group_fields::text, versions};
 use crate::{
     catalog::Catalog,
+    errors::RequestError,
     share::{self, Shares},
 };
-use kafka_protocol::{
-    ResponseError,
-    messages::{
-        ApiKey, DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse,
-        delete_share_group_offsets_request::DeleteShareGroupOffsetsRequestTopic,
-        delete_share_group_offsets_response::DeleteShareGroupOffsetsResponseTopic,
-    },
+use kafka_protocol::messages::{
+    ApiKey, DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse,
+    delete_share_group_offsets_request::DeleteShareGroupOffsetsRequestTopic,
+    delete_share_group_offsets_response::DeleteShareGroupOffsetsResponseTopic,
 };
 use uuid::Uuid;
 
@@ -54,7 +52,7 @@ fn response(topic: &DeleteShareGroupOffsetsRequestTopic, id: Option<Uuid>) -> De
     match id {
         Some(id) => answer.with_topic_id(id).with_error_message(None),
         None => {
-            let error = ResponseError::UnknownTopicOrPartition;
+            let error = RequestError::UnknownTopicOrPartition;
             answer.with_error_code(error.code()).with_error_message(Some(text(&error.to_string())))
         }
     }

@@ -5,17 +5,15 @@
 use super::{Api, bounds::*, group_fields::text, versions};
 use crate::{
     catalog::Catalog,
+    errors::RequestError,
     share::{self, Shares, StartOffset},
 };
-use kafka_protocol::{
-    ResponseError,
-    messages::{
-        ApiKey, DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse, TopicName,
-        describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestGroup,
-        describe_share_group_offsets_response::{
-            DescribeShareGroupOffsetsResponseGroup, DescribeShareGroupOffsetsResponsePartition,
-            DescribeShareGroupOffsetsResponseTopic,
-        },
+use kafka_protocol::messages::{
+    ApiKey, DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse, TopicName,
+    describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestGroup,
+    describe_share_group_offsets_response::{
+        DescribeShareGroupOffsetsResponseGroup, DescribeShareGroupOffsetsResponsePartition,
+        DescribeShareGroupOffsetsResponseTopic,
     },
 };
 use tifo_coordinator::{ShareError, share::StatePartitions};
@@ -107,7 +105,7 @@ fn partition(index: i32, start: StartOffset) -> DescribeShareGroupOffsetsRespons
 }
 
 fn unknown(index: i32) -> DescribeShareGroupOffsetsResponsePartition {
-    let error = ResponseError::UnknownTopicOrPartition;
+    let error = RequestError::UnknownTopicOrPartition;
     DescribeShareGroupOffsetsResponsePartition::default()
         .with_partition_index(index)
         .with_start_offset(-1)

@@ -5,7 +5,7 @@
 use super::{
     Api,
     bounds::*,
-    group_fields::{group, shared},
+    group_fields::{group, shared, text},
     versions,
 };
 use crate::share::{self, CLOSE_EPOCH, Refused, SessionKey, Shares, TopicPartition};
@@ -112,7 +112,9 @@ fn answer(index: i32, error: Option<ShareError>) -> PartitionData {
     PartitionData::default()
         .with_partition_index(index)
         .with_error_code(share::code(error))
-        .with_error_message(None)
+        .with_error_message(
+            error.filter(|error| *error == ShareError::InvalidRecordState).map(|error| text(&error.to_string())),
+        )
         .with_current_leader(LeaderIdAndEpoch::default())
 }
 

@@ -24,7 +24,11 @@ use kafka_protocol::{
         share_fetch_response::{AcquiredRecords, LeaderIdAndEpoch, PartitionData, ShareFetchableTopicResponse},
     },
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tifo_coordinator::ShareError;
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
@@ -86,20 +90,24 @@ async fn handle(services: &Services, request: &ShareFetchRequest, context: &Cont
         .map(|(partition, _)| *partition)
         .collect();
     shares.served(&key, &served);
-    let is_first = request.share_session_epoch == share::OPEN_EPOCH;
+    let named: HashSet<TopicPartition> = named(request).collect();
     ShareFetchResponse::default()
         .with_acquisition_lock_timeout_ms(i32::try_from(settings.limits.lock_duration_ms).unwrap_or(i32::MAX))
-        .with_responses(responses(given, acknowledged, is_first))
+        .with_responses(responses(given, acknowledged, &named))
+}
+
+fn named(request: &ShareFetchRequest) -> impl Iterator<Item = TopicPartition> {
+    let of = |topic: &FetchTopic| -> Vec<TopicPartition> {
+        topic.partitions.iter().map(|partition| (topic.topic_id, partition.partition_index)).collect()
+    };
+    request.topics.iter().flat_map(of)
 }
 
 fn step(request: &ShareFetchRequest, context: &Context) -> FetchStep {
-    let named = |topic: &FetchTopic| -> Vec<TopicPartition> {
-        topic.partitions.iter().map(|partition| (topic.topic_id, partition.partition_index)).collect()
-    };
     let forgotten = request.forgotten_topics_data.iter();
     FetchStep {
         epoch: request.share_session_epoch,
-        named: request.topics.iter().flat_map(named).collect(),
+        named: named(request).collect(),
         forgotten: forgotten.flat_map(|topic| topic.partitions.iter().map(|index| (topic.topic_id, *index))).collect(),
         acknowledges: request
             .topics
@@ -238,8 +246,12 @@ fn failed((partition, hosted): (TopicPartition, Result<Arc<HostedPartition>, Req
     hosted.err().map(|error| (partition, Err(error.kind())))
 }
 
-/// A first fetch is told of every partition, a later one of those that have something to say.
-fn responses(given: Vec<Read>, mut acknowledged: Acknowledged, is_first: bool) -> Vec<ShareFetchableTopicResponse> {
+/// A fetch is told of every partition that it names, and of others that have something to say.
+fn responses(
+    given: Vec<Read>,
+    mut acknowledged: Acknowledged,
+    named: &HashSet<TopicPartition>,
+) -> Vec<ShareFetchableTopicResponse> {
     let mut topics: Vec<ShareFetchableTopicResponse> = Vec::new();
     let mut put =
         |topic_id: Uuid, partition: PartitionData| match topics.iter_mut().find(|topic| topic.topic_id == topic_id) {
@@ -249,7 +261,7 @@ fn responses(given: Vec<Read>, mut acknowledged: Acknowledged, is_first: bool) -
         };
     for ((topic_id, index), given) in given {
         let acknowledged = acknowledged.remove(&(topic_id, index));
-        if is_first || acknowledged.is_some() || given.as_ref().map_or(true, has_records) {
+        if named.contains(&(topic_id, index)) || acknowledged.is_some() || given.as_ref().map_or(true, has_records) {
             put(topic_id, partition_data(index, given, acknowledged.flatten()));
         }
     }

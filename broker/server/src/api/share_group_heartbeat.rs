@@ -63,7 +63,7 @@ async fn handle(
         Ok(reply) => told(reply, settings.heartbeat_interval_ms),
         Err(error) => ShareGroupHeartbeatResponse::default()
             .with_error_code(share::code(Some(error)))
-            .with_error_message(Some(text(&error.to_string()))),
+            .with_error_message(Some(text(&error.to_string())).filter(|_| !request.member_id.is_empty())),
     }
 }
 
