@@ -2,7 +2,12 @@
 
 use crate::settings::{Settings, list};
 use regex::Regex;
-use std::{collections::BTreeSet, fmt, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+};
 use uuid::Uuid;
 
 /// Kafka's word for all metrics.
@@ -113,14 +118,11 @@ impl One {
     }
 }
 
+/// Differs when what the client is asked for differs. Clients only send it back; one that an earlier release gave is unknown, and asked for anew.
 fn id_of(instance: Uuid, interval_ms: i32, metrics: &BTreeSet<String>) -> i32 {
-    let mut told = instance.as_bytes().to_vec();
-    told.extend(interval_ms.to_be_bytes());
-    for name in metrics {
-        told.extend(name.as_bytes());
-        told.push(0);
-    }
-    crc32c::crc32c(&told).cast_signed()
+    let mut hasher = DefaultHasher::new();
+    (instance, interval_ms, metrics).hash(&mut hasher);
+    hasher.finish().to_be_bytes().first_chunk().map_or(0, |upper| i32::from_be_bytes(*upper))
 }
 
 #[cfg(test)]
