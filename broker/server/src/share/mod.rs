@@ -14,7 +14,7 @@ mod state_shard;
 pub use errors::{code, kind};
 pub use hosted::{Given, HostedPartition, Wish};
 pub use offsets::StartOffset;
-pub use sessions::{CLOSE_EPOCH, FetchStep, OPEN_EPOCH, Refused, SessionKey, TopicPartition};
+pub use sessions::{CLOSE_EPOCH, FetchStep, Refused, SessionKey, TopicPartition};
 
 use crate::{
     catalog::{Catalog, kafka_uuid},
