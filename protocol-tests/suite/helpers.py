@@ -38,9 +38,10 @@ class HelperClient:
         said = self._run("produce", target, "--topic", topic, "--codec", codec, *flags, *extra, stdin=stdin_of(records))
         return said[-1]["produced"]
 
-    def member(self, target, topic, group, count):
-        return HelperMember(self._start(["member", "--bootstrap", target.bootstrap, "--topic", topic,
-                                         "--group", group, "--count", count]))
+    def member(self, target, topic, group, count, protocol="classic"):
+        """`protocol`: of the group; `consumer` is that of KIP-848, which few clients speak."""
+        words = ["member", "--bootstrap", target.bootstrap, "--topic", topic, "--group", group, "--count", count]
+        return HelperMember(self._start(words if protocol == "classic" else [*words, "--protocol", protocol]))
 
     def times(self, target, topic, partitions, timestamps):
         """{timestamp: {partition: (offset or -1, the record read from there or None)}}"""
@@ -90,6 +91,15 @@ class HelperMember:
 
     def wait_reached(self):
         self._take_until("reached")
+
+    def wait_assigned(self, is_wanted):
+        """Until its assignment is as wanted."""
+        deadline = process.Deadline()
+        while not is_wanted(self.assigned):
+            try:
+                self._take(deadline.left())
+            except queue.Empty:
+                raise process.ProcessFailed(self._child.report(f"still assigned {self.assigned}")) from None
 
     def commit(self):
         self._child.send("commit\n")

@@ -37,6 +37,14 @@ class Target:
         assert len(found) == 1, f"{self.name}: {topic}-{partition} is at {found} below {self.data_dir}"
         return found[0]
 
+    def partition_dir_of_group(self, group):
+        """Where the group's records lie: as Java hashes its name."""
+        found = {int(path.name.rsplit("-", 1)[1]): path for path in Path(self.data_dir).glob("**/__consumer_offsets-*")}
+        number = 0
+        for letter in group:
+            number = (31 * number + ord(letter)) & 0xFFFF_FFFF
+        return found[abs(number - (1 << 32) if number >> 31 else number) % len(found)]
+
     def files(self, topic, partition, suffix):
         files = sorted(self.partition_dir(topic, partition).glob(f"*{suffix}"))
         assert files, f"{self.name}: no {suffix} file of {topic}-{partition}"

@@ -1,6 +1,8 @@
 //! Settings of the coordinators, by Kafka's names and with Kafka's defaults, but for
 //! `group.initial.rebalance.delay.ms`, which is 0 here, as in Kafka's own test images.
 
+use crate::assignment::Assignor;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupConfig {
     /// `group.min.session.timeout.ms`
@@ -17,6 +19,66 @@ pub struct GroupConfig {
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`
     pub offsets_retention_check_interval_ms: i64,
+    pub consumer: ConsumerGroupConfig,
+}
+
+/// Of groups of KIP-848.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerGroupConfig {
+    /// Where a group has none of its own.
+    pub settings: ConsumerGroupSettings,
+    /// `group.consumer.max.size`
+    pub max_size: usize,
+    /// `group.consumer.assignors`, the default one first.
+    pub assignors: Vec<Assignor>,
+    pub migration_policy: MigrationPolicy,
+}
+
+/// What a group may have settings of its own for (`consumer.session.timeout.ms`, ...).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerGroupSettings {
+    /// `group.consumer.session.timeout.ms`
+    pub session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`: least time between two target assignments (KIP-1263).
+    pub assignment_interval_ms: i32,
+}
+
+/// `group.consumer.migration.policy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MigrationPolicy {
+    /// Classic groups with members become consumer groups.
+    pub upgrades: bool,
+    /// And back.
+    pub downgrades: bool,
+}
+
+impl ConsumerGroupConfig {
+    pub fn default_assignor(&self) -> Assignor {
+        self.assignors.first().copied().unwrap_or(Assignor::Uniform)
+    }
+
+    pub fn offers(&self, assignor: &str) -> bool {
+        self.assignors.iter().any(|offered| offered.name() == assignor)
+    }
+}
+
+impl Default for ConsumerGroupSettings {
+    fn default() -> Self {
+        Self { session_timeout_ms: 45_000, heartbeat_interval_ms: 5_000, assignment_interval_ms: 1_000 }
+    }
+}
+
+impl Default for ConsumerGroupConfig {
+    fn default() -> Self {
+        Self {
+            settings: ConsumerGroupSettings::default(),
+            max_size: 0x7fff_ffff,
+            assignors: Assignor::ALL.to_vec(),
+            migration_policy: MigrationPolicy { upgrades: true, downgrades: true },
+        }
+    }
 }
 
 impl Default for GroupConfig {
@@ -29,6 +91,7 @@ impl Default for GroupConfig {
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_interval_ms: 600_000,
+            consumer: ConsumerGroupConfig::default(),
         }
     }
 }

@@ -36,6 +36,16 @@ pub enum GroupError {
     InvalidCommitOffsetSize,
     #[error("the request is not valid")]
     InvalidRequest,
+    #[error("the member epoch is not the current one: the member must give up all its partitions and join again")]
+    FencedMemberEpoch,
+    #[error("the member epoch is older than the current one")]
+    StaleMemberEpoch,
+    #[error("another member uses this group instance id and has not left")]
+    UnreleasedInstanceId,
+    #[error("there is no such server-side assignor")]
+    UnsupportedAssignor,
+    #[error("the regular expression is not valid")]
+    InvalidRegularExpression,
 }
 
 /// Why a request about a transaction was refused.

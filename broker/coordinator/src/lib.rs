@@ -5,6 +5,7 @@
 //! unique ids are inputs. A request bears a [`Ticket`], because a JoinGroup or SyncGroup may be answered much later, by
 //! another member's request or by the passing of time.
 
+pub mod assignment;
 mod config;
 mod error;
 pub mod group;
@@ -14,7 +15,7 @@ pub mod share;
 mod timers;
 pub mod transaction;
 
-pub use config::{GroupConfig, TransactionConfig};
+pub use config::{ConsumerGroupConfig, ConsumerGroupSettings, GroupConfig, MigrationPolicy, TransactionConfig};
 pub use error::{GroupError, ShareError, TransactionError};
 pub use group::{GroupCoordinator, Output, Reply, Request, Ticket};
 pub use record::{DecodeError, Record};

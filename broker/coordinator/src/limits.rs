@@ -19,5 +19,5 @@ pub const MAX_OFFSETS_PER_GROUP: usize = 1_000_000;
 pub const MAX_TRANSACTIONAL_IDS: usize = 200_000;
 /// Partitions that one transaction may take part in; each of its records names them all.
 pub const MAX_PARTITIONS_OF_TRANSACTION: usize = 20_000;
-/// Topics that one member of a share group may subscribe to.
+/// Topics that one member of a share or consumer group may subscribe to by name.
 pub const MAX_SUBSCRIBED_TOPICS: usize = 10_000;

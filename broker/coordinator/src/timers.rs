@@ -28,6 +28,10 @@ impl<K: Ord + Hash + Clone> Timers<K> {
         }
     }
 
+    pub fn is_set(&self, key: &K) -> bool {
+        self.armed.contains_key(key)
+    }
+
     pub fn next_deadline(&self) -> Option<i64> {
         self.by_time.first().map(|(deadline_ms, _)| *deadline_ms)
     }

@@ -2,9 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{
+    collection::{btree_map, btree_set, vec},
+    option,
+    prelude::*,
+};
+use std::sync::Arc;
 use tifo_coordinator::{
     Record,
+    group::Protocol,
+    record::{
+        ClassicMember, ConsumerGroupEpoch, ConsumerMember, ConsumerRecord, MemberAssignment, MemberState,
+        OwnedPartitions, ResolvedRegex, TargetAssignmentEpoch,
+    },
     record::{CommittedOffset, GroupMetadata, MemberMetadata, OffsetKey},
 };
 use uuid::Uuid;
@@ -73,8 +83,64 @@ fn group_record() -> impl Strategy<Value = Record> {
     })
 }
 
+fn owned() -> impl Strategy<Value = OwnedPartitions> {
+    let partitions = btree_map(any::<i32>(), any::<i32>(), 1..4);
+    btree_map(any::<u128>().prop_map(Uuid::from_u128), partitions, 0..3)
+}
+
+fn consumer_member() -> impl Strategy<Value = ConsumerMember> {
+    let protocol = (text(), bytes()).prop_map(|(name, metadata)| Protocol { name: name.into(), metadata });
+    let classic = (any::<i32>(), vec(protocol, 0..3))
+        .prop_map(|(session_timeout_ms, protocols)| ClassicMember { session_timeout_ms, protocols });
+    let texts = (option::of(text()), option::of(text()), text(), text(), option::of(text()), option::of(text()));
+    (texts, btree_set(text(), 0..3), any::<i32>(), option::of(classic)).prop_map(
+        |((instance, rack_id, client_id, client_host, regex, assignor), topic_names, rebalance_timeout_ms, classic)| {
+            ConsumerMember {
+                instance_id: instance.map(Into::into),
+                rack_id,
+                client_id,
+                client_host,
+                topic_names,
+                topic_regex: regex.map(Into::into),
+                rebalance_timeout_ms,
+                assignor,
+                classic,
+            }
+        },
+    )
+}
+
+fn consumer_record() -> impl Strategy<Value = Record> {
+    let states = [MemberState::Stable, MemberState::UnrevokedPartitions, MemberState::UnreleasedPartitions];
+    let current = (any::<i32>(), any::<i32>(), prop::sample::select(states.to_vec()), owned(), owned()).prop_map(
+        |(epoch, previous_epoch, state, assigned, revoking)| MemberAssignment {
+            epoch,
+            previous_epoch,
+            state,
+            assigned,
+            revoking,
+        },
+    );
+    let target = btree_map(any::<u128>().prop_map(Uuid::from_u128), btree_set(any::<i32>(), 1..4), 0..3);
+    let regex = (btree_set(text(), 0..3), any::<i64>(), any::<i64>())
+        .prop_map(|(topics, version, timestamp_ms)| ResolvedRegex { topics, version, timestamp_ms });
+    let epoch = (any::<i32>(), any::<i64>());
+    let epochs = epoch.prop_map(|(epoch, metadata_hash)| ConsumerGroupEpoch { epoch, metadata_hash });
+    let target_epochs = epoch.prop_map(|(epoch, timestamp_ms)| TargetAssignmentEpoch { epoch, timestamp_ms });
+    let fact = prop_oneof![
+        option::of(epochs).prop_map(ConsumerRecord::Group),
+        option::of(target_epochs).prop_map(ConsumerRecord::TargetEpoch),
+        (text(), option::of(consumer_member()))
+            .prop_map(|(id, said)| ConsumerRecord::Member(id.into(), said.map(Arc::new))),
+        (text(), option::of(target)).prop_map(|(id, target)| ConsumerRecord::Target(id.into(), target.map(Arc::new))),
+        (text(), option::of(current)).prop_map(|(id, current)| ConsumerRecord::Current(id.into(), current)),
+        (text(), option::of(regex)).prop_map(|(regex, to)| ConsumerRecord::Regex(regex.into(), to.map(Arc::new))),
+    ];
+    (text(), fact).prop_map(|(group, fact)| Record::Consumer { group: group.into(), fact })
+}
+
 fn record() -> impl Strategy<Value = Record> {
-    prop_oneof![offset_record(), group_record()]
+    prop_oneof![offset_record(), group_record(), consumer_record()]
 }
 
 proptest! {
@@ -99,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(kind in 0i16..4, version in 0i16..6, noise in vec(any::<u8>(), 0..80)) {
+    fn random_bytes_never_panic(kind in 0i16..18, version in 0i16..6, noise in vec(any::<u8>(), 0..80)) {
         let key = Bytes::from([&kind.to_be_bytes()[..], &[0, 1, b'g', 0, 1, b't', 0, 0, 0, 0]].concat());
         let value = Bytes::from([&version.to_be_bytes()[..], &noise].concat());
         let _ = Record::decode(&key, Some(&value));
@@ -120,5 +186,5 @@ fn every_older_version_of_the_values_is_read() {
     };
     assert_eq!((committed(&offset_v1).offset, committed(&offset_v1).expire_timestamp_ms), (17, None));
     assert_eq!((committed(&offset_v3).leader_epoch, committed(&offset_v3).metadata.as_str()), (7, "m"));
-    assert_eq!(Record::decode(&Bytes::from_static(b"\0\x03\0\x01g"), None).unwrap(), None, "another protocol's key");
+    assert_eq!(Record::decode(&Bytes::from_static(b"\0\x04\0\x01g"), None).unwrap(), None, "a key that is passed over");
 }

@@ -20,3 +20,14 @@ fn random_members_keep_the_invariants() {
         simulation::run(seed, STEPS);
     }
 }
+
+#[test]
+fn random_members_of_consumer_groups_keep_the_invariants() {
+    if let Ok(seed) = std::env::var("TIFO_SEED") {
+        return simulation::consumer::run(seed.parse().unwrap(), STEPS * 10);
+    }
+    for seed in 1..=SEEDS {
+        println!("seed {seed}");
+        simulation::consumer::run(seed, STEPS);
+    }
+}

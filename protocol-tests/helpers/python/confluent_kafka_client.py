@@ -37,13 +37,15 @@ class Client:
         producer.flush(60)
         return len(acknowledged)
 
-    def _consumer(self, group):
+    def _consumer(self, group, protocol="classic"):
+        # With KIP-848 the broker decides about heartbeats and sessions.
+        own = {"group.protocol": protocol} if protocol != "classic" else {"heartbeat.interval.ms": HEARTBEAT_MS,
+                                                                         "session.timeout.ms": SESSION_MS}
         return Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "enable.auto.commit": False,
-                         "auto.offset.reset": "earliest", "heartbeat.interval.ms": HEARTBEAT_MS,
-                         "session.timeout.ms": SESSION_MS, "fetch.wait.max.ms": FETCH_WAIT_MS})
+                         "auto.offset.reset": "earliest", "fetch.wait.max.ms": FETCH_WAIT_MS, **own})
 
-    def member(self, topic, group):
-        consumer = self._consumer(group)
+    def member(self, topic, group, protocol="classic"):
+        consumer = self._consumer(group, protocol)
         consumer.subscribe([topic])
         return Member(consumer, topic)
 

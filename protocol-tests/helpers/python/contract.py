@@ -115,6 +115,7 @@ def arguments():
     parser.add_argument("--group", default="")
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--timestamps", default="")
+    parser.add_argument("--protocol", default="classic")
     return parser.parse_args()
 
 
@@ -130,6 +131,8 @@ def main(client_class, version):
     elif args.verb == "produce":
         records = [Record.from_line(line) for line in sys.stdin]
         say(produced=client.produce(args.topic, args.codec, args.idempotent, records))
+    elif args.verb == "member" and args.protocol != "classic":
+        run_member(client.member(args.topic, args.group, args.protocol), args.count)
     elif args.verb == "member":
         run_member(client.member(args.topic, args.group), args.count)
     else:

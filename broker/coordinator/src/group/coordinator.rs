@@ -1,13 +1,20 @@
 //! The groups of one shard: routes requests and deadlines to them, and holds what is durable.
 
 use super::{
-    GroupId, LeaveReply, MemberId, OffsetCommitRequest, OffsetDeleteRequest, Output, PartitionResult, Reply, Request,
-    SyncReply, Ticket, TransactionalCommit,
+    ConsumerHeartbeatReply, GroupId, LeaveReply, MemberId, OffsetCommitRequest, OffsetDeleteRequest, Output,
+    PartitionResult, Reply, Request, SyncReply, Ticket, TransactionalCommit,
     classic::{self, ClassicGroup},
+    consumer::{ConsumerGroup, ConsumerTimer},
     offsets::{self, GroupOffsets},
     request::JoinReply,
 };
-use crate::{GroupConfig, GroupError, limits, record::GroupMetadata, record::Record, timers::Timers};
+use crate::{
+    GroupConfig, GroupError,
+    assignment::TopicsImage,
+    limits,
+    record::{ConsumerRecord, GroupMetadata, Record},
+    timers::Timers,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -18,7 +25,9 @@ use std::{
 pub struct GroupCoordinator {
     pub(super) config: GroupConfig,
     pub(super) groups: BTreeMap<GroupId, Group>,
-    timers: Timers<Deadline>,
+    pub(super) timers: Timers<Deadline>,
+    /// What consumer groups are told of topics.
+    pub(super) topics: Arc<TopicsImage>,
     /// Which groups have offsets in which producer's open transaction.
     pub(super) open_transactions: BTreeMap<i64, BTreeSet<GroupId>>,
 }
@@ -26,6 +35,8 @@ pub struct GroupCoordinator {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub classic: ClassicGroup,
+    /// A group of KIP-848; then `classic` is nothing. Durable.
+    pub consumer: Option<ConsumerGroup>,
     /// Durable, as is `offsets`; at recovery `classic` is rebuilt from it.
     pub metadata: Option<GroupMetadata>,
     pub offsets: GroupOffsets,
@@ -39,6 +50,10 @@ pub(crate) enum Deadline {
     Join(GroupId),
     /// The end of its second half: who has not synced is out.
     Sync(GroupId),
+    /// What a member of a consumer group is to do by then.
+    Consumer(GroupId, MemberId, ConsumerTimer),
+    /// A consumer group has become a classic one.
+    BecameClassic(GroupId),
     OffsetExpiry,
 }
 
@@ -55,7 +70,13 @@ pub(crate) struct Step<'a> {
 impl GroupCoordinator {
     /// An empty shard: first [`Self::replay`] every record of its partition, then [`Self::loaded`], then requests.
     pub fn new(config: GroupConfig) -> Self {
-        Self { config, groups: BTreeMap::new(), timers: Timers::new(), open_transactions: BTreeMap::new() }
+        Self {
+            config,
+            groups: BTreeMap::new(),
+            timers: Timers::new(),
+            topics: Arc::default(),
+            open_transactions: BTreeMap::new(),
+        }
     }
 
     /// Takes up work after recovery: members get a whole session to report, deadlines run from now on.
@@ -69,6 +90,7 @@ impl GroupCoordinator {
             group.classic.loaded(&mut step);
         }
         timers.set(Deadline::OffsetExpiry, now_ms.saturating_add(config.offsets_retention_check_interval_ms));
+        self.consumers_loaded(now_ms);
         out
     }
 
@@ -84,11 +106,17 @@ impl GroupCoordinator {
         out
     }
 
-    /// Lets time pass: sessions, rebalances and offsets that are due at `now_ms` end.
+    /// Lets time pass: sessions, rebalances and offsets that are due at `now_ms` end. To be called again, after the records were
+    /// replayed, as long as a deadline is due.
     pub fn expire(&mut self, now_ms: i64) -> Output {
         let mut out = Output::default();
         while let Some(deadline) = self.timers.pop_due(now_ms) {
+            // A consumer group is what its records say: the next step has to see them.
+            let is_of_consumer = matches!(deadline, Deadline::Consumer(..));
             self.end(deadline, now_ms, &mut out);
+            if is_of_consumer && !out.records.is_empty() {
+                break;
+            }
         }
         out
     }
@@ -107,22 +135,36 @@ impl GroupCoordinator {
                 group.offsets.set(&key.topic, key.partition, value.clone());
             }
             Record::OffsetCommit { key, value: None } => group.offsets.remove(&key.topic, key.partition),
-            Record::GroupMetadata { value: Some(value), .. } => group.metadata = Some(value.clone()),
+            Record::GroupMetadata { value: Some(value), .. } => {
+                // It was a consumer group until now, or this is recovery.
+                if group.classic.is_void() {
+                    group.classic = ClassicGroup::from_metadata(value);
+                }
+                group.metadata = Some(value.clone());
+            }
             Record::GroupMetadata { value: None, .. } => {
                 group.metadata = None;
                 group.classic = ClassicGroup::default();
             }
+            Record::Consumer { fact: ConsumerRecord::Group(None), .. } => group.consumer = None,
+            Record::Consumer { fact, .. } => group.replay_consumer(fact),
         }
         self.forget_if_void(&id);
     }
 
     /// The records of an output could not be appended, and its replies were turned into errors: generations that were
-    /// to become stable by them start over.
+    /// to become stable by them start over, and members that were to go are tried again.
     pub fn append_failed(&mut self, records: &[Record], now_ms: i64) -> Output {
         let mut out = Output::default();
         for record in records {
-            if let Record::GroupMetadata { group, value: Some(_) } = record {
-                self.with_classic(group, now_ms, &mut out, |classic, step| classic.start_over(step));
+            match record {
+                Record::GroupMetadata { group, value: Some(_) } => {
+                    self.with_classic(group, now_ms, &mut out, |classic, step| classic.start_over(step));
+                }
+                Record::Consumer { group, fact: ConsumerRecord::Current(id, None) } => {
+                    self.still_there(group, id, now_ms)
+                }
+                _ => {}
             }
         }
         out
@@ -150,6 +192,8 @@ impl GroupCoordinator {
             records.extend(group.offsets.records(id));
             let metadata = group.metadata.clone();
             records.extend(metadata.map(|value| Record::GroupMetadata { group: id.clone(), value: Some(value) }));
+            let facts = group.consumer.iter().flat_map(ConsumerGroup::records);
+            records.extend(facts.map(|fact| Record::Consumer { group: id.clone(), fact }));
         }
         records
     }
@@ -179,6 +223,7 @@ impl GroupCoordinator {
                 | Request::Sync(_)
                 | Request::Heartbeat(_)
                 | Request::Leave(_)
+                | Request::ConsumerHeartbeat(_)
                 | Request::TransactionalCommit(_)
         );
         if id.len() > limits::MAX_STRING_BYTES || id.is_empty() && needs_a_name {
@@ -199,12 +244,22 @@ impl GroupCoordinator {
                 let deleted = self.delete(&group).map(|records| out.records.extend(records));
                 out.reply(ticket, Reply::DeleteGroup(deleted.err()));
             }
+            Request::ConsumerHeartbeat(request) => self.consumer_heartbeat(ticket, &request, now_ms, out),
+            request if self.is_for_consumer_group(&request) => self.dispatch_to_consumer(ticket, &request, now_ms, out),
             Request::Join(request) if request.member_id.is_empty() => {
+                self.give_way(&request.group, out);
                 self.groups.entry(request.group.clone()).or_default();
                 self.dispatch_classic(ticket, Request::Join(request), now_ms, out);
             }
             request => self.dispatch_classic(ticket, request, now_ms, out),
         }
+    }
+
+    /// A classic group takes the place of a consumer group without members as soon as somebody joins it.
+    fn is_for_consumer_group(&self, request: &Request) -> bool {
+        let consumer = self.groups.get(request.group()).and_then(|group| group.consumer.as_ref());
+        let joins_anew = matches!(request, Request::Join(request) if request.member_id.is_empty());
+        consumer.is_some_and(|consumer| !(joins_anew && consumer.is_empty()))
     }
 
     fn dispatch_classic(&mut self, ticket: Ticket, request: Request, now_ms: i64, out: &mut Output) {
@@ -222,7 +277,8 @@ impl GroupCoordinator {
                 step.out.reply(ticket, Reply::Heartbeat(error));
             }
             Request::Leave(request) => group.classic.leave(ticket, request, step),
-            Request::OffsetCommit(_)
+            Request::ConsumerHeartbeat(_)
+            | Request::OffsetCommit(_)
             | Request::TransactionalCommit(_)
             | Request::OffsetDelete(_)
             | Request::DeleteGroup { .. } => {}
@@ -230,22 +286,28 @@ impl GroupCoordinator {
     }
 
     fn commit(&mut self, ticket: Ticket, request: &OffsetCommitRequest, now_ms: i64, out: &mut Output) {
-        let Self { config, groups, timers, .. } = self;
+        let Self { config, groups, timers, topics, .. } = self;
         let exists = groups.contains_key(&request.group);
         let group = groups.entry(request.group.clone()).or_default();
+        if let Some(consumer) = &group.consumer {
+            let admitted = consumer.admit_commit(request, false, topics);
+            let results = group.offsets.commit_all(admitted, request, config, now_ms, &mut out.records);
+            return out.reply(ticket, Reply::OffsetCommit(results));
+        }
         let step = &mut Step { config, timers, out, group: request.group.clone(), now_ms };
         let admitted = match request.generation {
             // Who names a generation says that the group exists; clients before OffsetCommit v9 are told otherwise.
             generation if !exists && generation >= 0 => Err(GroupError::GroupIdNotFound),
             _ => group.classic.admit_commit(request, step),
         };
+        let admitted = admitted.map(|()| offsets::ALL);
         let results = group.offsets.commit_all(admitted, request, config, now_ms, &mut out.records);
         out.reply(ticket, Reply::OffsetCommit(results));
     }
 
     fn delete_offsets(&self, request: &OffsetDeleteRequest) -> Result<(Vec<Record>, Vec<PartitionResult>), GroupError> {
         let group = self.groups.get(&request.group).ok_or(GroupError::GroupIdNotFound)?;
-        let in_use = group.classic.topics_in_use()?;
+        let in_use = group.topics_in_use()?;
         let (mut records, mut results) = (Vec::new(), Vec::new());
         for (topic, partition) in &request.partitions {
             let is_in_use = in_use.as_ref().is_none_or(|in_use| in_use.contains(topic.as_ref()));
@@ -260,11 +322,11 @@ impl GroupCoordinator {
 
     fn delete(&self, id: &GroupId) -> Result<Vec<Record>, GroupError> {
         let group = self.groups.get(id).ok_or(GroupError::GroupIdNotFound)?;
-        if group.classic.state() != classic::State::Empty {
+        if !group.is_empty() {
             return Err(GroupError::NonEmptyGroup);
         }
         let mut records = group.offsets.topic_tombstones(id, |_| true);
-        records.push(Record::GroupMetadata { group: id.clone(), value: None });
+        records.extend(group.tombstones(id));
         Ok(records)
     }
 
@@ -279,6 +341,10 @@ impl GroupCoordinator {
                 self.forget_if_void(&group);
             }
             Deadline::Sync(group) => self.with_classic(&group, now_ms, out, |classic, step| classic.sync_ended(step)),
+            Deadline::Consumer(group, member, timer) => self.end_consumer_timer(&group, &member, timer, now_ms, out),
+            Deadline::BecameClassic(group) => {
+                self.with_classic(&group, now_ms, out, |classic, step| classic.converted(step));
+            }
             Deadline::OffsetExpiry => {
                 out.extend(self.expire_offsets(now_ms));
                 let interval_ms = self.config.offsets_retention_check_interval_ms.max(1);
@@ -292,7 +358,10 @@ impl GroupCoordinator {
         let mut records = Vec::new();
         let retention_ms = self.config.offsets_retention_ms;
         for (id, group) in &self.groups {
-            let retention = group.classic.offset_retention();
+            let retention = match &group.consumer {
+                Some(consumer) => Some(consumer.offset_retention()),
+                None => group.classic.offset_retention(),
+            };
             let expired = group.offsets.tombstones(id, |topic, partition, offset| match &retention {
                 Some((from, topics)) if !topics.contains(topic) => {
                     offsets::is_expired(offset, *from, retention_ms, now_ms)
@@ -302,8 +371,8 @@ impl GroupCoordinator {
             });
             let nothing_left = expired.len() == group.offsets.len() && group.offsets.pending.is_empty();
             records.extend(expired);
-            if nothing_left && group.classic.state() == classic::State::Empty && !group.classic.has_pending_members() {
-                records.push(Record::GroupMetadata { group: id.clone(), value: None });
+            if nothing_left && group.is_empty() && !group.classic.has_pending_members() {
+                records.extend(group.tombstones(id));
             }
         }
         Output { records, ..Output::default() }
@@ -319,7 +388,7 @@ impl GroupCoordinator {
         let Self { config, groups, timers, .. } = self;
         let Some((id, _)) = groups.get_key_value(id) else { return };
         let id = id.clone();
-        let Some(group) = groups.get_mut(&id) else { return };
+        let Some(group) = groups.get_mut(&id).filter(|group| group.consumer.is_none()) else { return };
         act(&mut group.classic, &mut Step { config, timers, out, group: id, now_ms });
     }
 
@@ -333,7 +402,41 @@ impl GroupCoordinator {
 
 impl Group {
     fn is_void(&self) -> bool {
-        self.metadata.is_none() && self.offsets.is_empty() && self.classic.is_void()
+        self.metadata.is_none() && self.consumer.is_none() && self.offsets.is_empty() && self.classic.is_void()
+    }
+
+    /// It has no members.
+    fn is_empty(&self) -> bool {
+        match &self.consumer {
+            Some(consumer) => consumer.is_empty(),
+            None => self.classic.state() == classic::State::Empty,
+        }
+    }
+
+    /// For all of it but its offsets.
+    fn tombstones(&self, id: &GroupId) -> Vec<Record> {
+        match &self.consumer {
+            Some(consumer) => {
+                let record = |fact| Record::Consumer { group: id.clone(), fact };
+                consumer.tombstones().into_iter().map(record).collect()
+            }
+            None => vec![Record::GroupMetadata { group: id.clone(), value: None }],
+        }
+    }
+
+    /// `None`: all are.
+    fn topics_in_use(&self) -> Result<Option<BTreeSet<String>>, GroupError> {
+        match &self.consumer {
+            Some(consumer) => Ok(Some(consumer.offset_retention().1)),
+            None => self.classic.topics_in_use(),
+        }
+    }
+
+    /// A tombstone alone makes no group.
+    fn replay_consumer(&mut self, fact: &ConsumerRecord) {
+        if !fact.is_tombstone() || self.consumer.is_some() {
+            self.consumer.get_or_insert_default().apply(fact);
+        }
     }
 }
 
@@ -344,6 +447,7 @@ impl Request {
             Request::Sync(request) => &request.group,
             Request::Heartbeat(request) => &request.group,
             Request::Leave(request) => &request.group,
+            Request::ConsumerHeartbeat(request) => &request.group,
             Request::OffsetCommit(request) => &request.group,
             Request::TransactionalCommit(request) => &request.commit.group,
             Request::OffsetDelete(request) => &request.group,
@@ -365,6 +469,7 @@ impl Request {
                 members: request.members.iter().map(|member| (member.clone(), Some(error))).collect(),
             }),
             Request::Leave(_) => Reply::Leave(LeaveReply { error: Some(error), members: Vec::new() }),
+            Request::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error)),
             Request::OffsetCommit(request)
             | Request::TransactionalCommit(TransactionalCommit { commit: request, .. }) => {
                 Reply::OffsetCommit(all(&mut request

@@ -26,6 +26,9 @@ pub(super) enum RetainFrom {
     GroupEmptySince(i64),
 }
 
+/// Whoever may commit at all may commit for every partition.
+pub(super) const ALL: fn(&OffsetToCommit) -> Result<(), GroupError> = |_| Ok(());
+
 impl GroupOffsets {
     pub fn is_empty(&self) -> bool {
         self.count == 0 && self.pending.is_empty()
@@ -73,10 +76,10 @@ impl GroupOffsets {
         }
     }
 
-    /// What each offset of the request comes to, and the records of those that are taken.
+    /// What each offset of the request comes to, and the records of those that are taken. `admitted`: all are refused, or each by itself.
     pub fn commit_all(
         &self,
-        admitted: Result<(), GroupError>,
+        admitted: Result<impl Fn(&OffsetToCommit) -> Result<(), GroupError>, GroupError>,
         request: &OffsetCommitRequest,
         config: &GroupConfig,
         now_ms: i64,
@@ -84,6 +87,7 @@ impl GroupOffsets {
     ) -> Vec<PartitionResult> {
         let mut results = Vec::with_capacity(request.offsets.len());
         for offset in &request.offsets {
+            let admitted = admitted.as_ref().map_err(|error| *error).and_then(|admits| admits(offset));
             let record = admitted.and_then(|()| self.commit(request, offset, config, now_ms));
             let error = record.map(|record| records.push(record)).err();
             results.push(PartitionResult { topic: offset.topic.clone(), partition: offset.partition, error });

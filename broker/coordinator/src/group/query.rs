@@ -6,6 +6,7 @@ use bytes::Bytes;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub const TYPE_CLASSIC: &str = "classic";
+pub const TYPE_CONSUMER: &str = "consumer";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DescribedGroup {
@@ -49,9 +50,9 @@ pub struct PartitionOffset {
 pub type FetchedOffsets = Vec<(Arc<str>, Vec<PartitionOffset>)>;
 
 impl GroupCoordinator {
-    /// `None`: the group does not exist, which Kafka calls `Dead`.
+    /// `None`: there is no classic group of that name, which Kafka calls `Dead`.
     pub fn describe(&self, group: &str) -> Option<DescribedGroup> {
-        self.group(group).map(|group| group.classic.describe())
+        self.group(group).filter(|group| group.consumer.is_none()).map(|group| group.classic.describe())
     }
 
     /// Groups whose state and type are among those asked for, in any case of letters; an empty filter takes all.
@@ -59,11 +60,8 @@ impl GroupCoordinator {
         let takes = |filter: &[String], name: &str| {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        if !takes(types, TYPE_CLASSIC) {
-            return Vec::new();
-        }
         let listed = self.groups().map(|(id, group)| listed(id, group));
-        listed.filter(|group| takes(states, group.state)).collect()
+        listed.filter(|group| takes(states, group.state) && takes(types, group.group_type)).collect()
     }
 
     /// The offsets of the partitions asked for; `None` asks for all there are. An unknown group has none.
@@ -77,6 +75,14 @@ impl GroupCoordinator {
 }
 
 fn listed(id: &GroupId, group: &Group) -> ListedGroup {
+    if let Some(consumer) = &group.consumer {
+        return ListedGroup {
+            group: id.clone(),
+            protocol_type: TYPE_CONSUMER.to_owned(),
+            state: consumer.state(),
+            group_type: TYPE_CONSUMER,
+        };
+    }
     ListedGroup {
         group: id.clone(),
         protocol_type: group.classic.protocol_type().unwrap_or_default().to_owned(),

@@ -1,9 +1,9 @@
 //! What goes into the coordinator and what comes out.
 
 use super::GroupId;
-use crate::{GroupError, record::Record, transaction::Producer};
+use crate::{ConsumerGroupSettings, GroupError, assignment::Assignment, record::Record, transaction::Producer};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use uuid::Uuid;
 
 /// Names a request until its reply; the caller's choice, never used twice.
@@ -28,6 +28,7 @@ pub enum Request {
     Sync(SyncRequest),
     Heartbeat(HeartbeatRequest),
     Leave(LeaveRequest),
+    ConsumerHeartbeat(ConsumerHeartbeatRequest),
     OffsetCommit(OffsetCommitRequest),
     TransactionalCommit(TransactionalCommit),
     OffsetDelete(OffsetDeleteRequest),
@@ -40,6 +41,7 @@ pub enum Reply {
     Sync(SyncReply),
     Heartbeat(Option<GroupError>),
     Leave(LeaveReply),
+    ConsumerHeartbeat(ConsumerHeartbeatReply),
     OffsetCommit(Vec<PartitionResult>),
     /// The first for the whole request, else each partition's.
     OffsetDelete(Result<Vec<PartitionResult>, GroupError>),
@@ -143,10 +145,44 @@ pub struct LeaveReply {
     pub members: Vec<(LeavingMember, Option<GroupError>)>,
 }
 
+/// The heartbeat of KIP-848. What is `None` has not changed since the member said it last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerHeartbeatRequest {
+    pub group: GroupId,
+    /// Made up by the client, or by the server for a member that joins without one.
+    pub member_id: String,
+    /// The member epoch, or [`super::JOIN_EPOCH`], [`super::LEAVE_EPOCH`], [`super::STATIC_LEAVE_EPOCH`].
+    pub epoch: i32,
+    pub instance_id: Option<Arc<str>>,
+    pub rack_id: Option<String>,
+    pub rebalance_timeout_ms: Option<i32>,
+    pub topic_names: Option<BTreeSet<String>>,
+    /// Empty: matches nothing.
+    pub topic_regex: Option<Arc<str>>,
+    pub assignor: Option<String>,
+    /// The partitions that it has.
+    pub owned: Option<Assignment>,
+    pub client_id: String,
+    pub client_host: String,
+    pub settings: ConsumerGroupSettings,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerHeartbeatReply {
+    pub error: Option<GroupError>,
+    /// Empty with an error.
+    pub member_id: String,
+    pub epoch: i32,
+    /// When the member is to beat again.
+    pub heartbeat_interval_ms: i32,
+    /// `None`: as it was told last.
+    pub assignment: Option<Assignment>,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct OffsetCommitRequest {
     pub group: GroupId,
-    /// -1: no member, only for a group without any.
+    /// Or the member epoch. -1: no member, only for a group without any.
     pub generation: i32,
     pub member_id: String,
     pub instance_id: Option<Arc<str>>,
@@ -195,6 +231,7 @@ impl Reply {
             Reply::Sync(_) => Reply::Sync(SyncReply::error(error)),
             Reply::Heartbeat(_) => Reply::Heartbeat(Some(error)),
             Reply::Leave(_) => Reply::Leave(LeaveReply { error: Some(error), members: Vec::new() }),
+            Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error)),
             Reply::OffsetCommit(results) => Reply::OffsetCommit(PartitionResult::all_failed(results, error)),
             Reply::OffsetDelete(_) => Reply::OffsetDelete(Err(error)),
             Reply::DeleteGroup(_) => Reply::DeleteGroup(Some(error)),
@@ -220,6 +257,12 @@ impl JoinReply {
             member_id: member_id.into(),
             members: Vec::new(),
         }
+    }
+}
+
+impl ConsumerHeartbeatReply {
+    pub fn error(error: GroupError) -> Self {
+        Self { error: Some(error), member_id: String::new(), epoch: 0, heartbeat_interval_ms: 0, assignment: None }
     }
 }
 

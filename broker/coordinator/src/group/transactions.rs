@@ -1,6 +1,6 @@
 //! Offsets that are committed by a transaction: taken now, counting from the transaction's marker on.
 
-use super::{GroupCoordinator, Output, Reply, Ticket, request::TransactionalCommit};
+use super::{GroupCoordinator, Output, Reply, Ticket, offsets, request::TransactionalCommit};
 use crate::{GroupError, record::Record};
 
 impl GroupCoordinator {
@@ -14,10 +14,17 @@ impl GroupCoordinator {
         let commit = &request.commit;
         let exists = self.groups.contains_key(&commit.group);
         let group = self.groups.entry(commit.group.clone()).or_default();
+        if let Some(consumer) = &group.consumer {
+            let admitted = consumer.admit_commit(commit, true, &self.topics);
+            let results = group.offsets.commit_all(admitted, commit, &self.config, now_ms, &mut out.records);
+            out.transaction = Some(request.producer);
+            return out.reply(ticket, Reply::OffsetCommit(results));
+        }
         let admitted = match commit.generation {
             generation if !exists && generation >= 0 => Err(GroupError::IllegalGeneration),
             _ => group.classic.admit_transactional_commit(commit),
         };
+        let admitted = admitted.map(|()| offsets::ALL);
         let results = group.offsets.commit_all(admitted, commit, &self.config, now_ms, &mut out.records);
         out.transaction = Some(request.producer);
         out.reply(ticket, Reply::OffsetCommit(results));

@@ -2,9 +2,10 @@
 //! `__transaction_state` are in `transaction.rs`.
 //!
 //! A key begins with a 16-bit type, which Kafka calls the version of the key: 0 and 1 are offset commits, 2 is the metadata
-//! of a classic group. A value begins with its own 16-bit version. A missing value deletes (tombstone).
+//! of a classic group, 3 to 8 and 16 make up a consumer group of KIP-848. A value begins with its own 16-bit version. A missing value deletes (tombstone).
 //! Decoding is bounded: no length read from the bytes sizes an allocation before it was checked against what remains.
 
+mod consumer_group;
 mod group_metadata;
 mod offset_commit;
 mod share_group;
@@ -12,6 +13,10 @@ mod share_state;
 mod transaction;
 mod wire;
 
+pub use consumer_group::{
+    ClassicMember, ConsumerGroupEpoch, ConsumerMember, ConsumerRecord, MemberAssignment, MemberState, OwnedPartitions,
+    ResolvedRegex, TargetAssignmentEpoch,
+};
 pub use group_metadata::{GroupMetadata, MemberMetadata};
 pub use offset_commit::{CommittedOffset, OffsetKey};
 pub use share_group::{CurrentAssignment, GroupEpoch, ShareGroupRecord, ShareMember, TargetEpoch};
@@ -29,15 +34,26 @@ const GROUP_METADATA_KEY: i16 = 2;
 /// One durable fact. `None` as value deletes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    OffsetCommit { key: OffsetKey, value: Option<CommittedOffset> },
-    GroupMetadata { group: GroupId, value: Option<GroupMetadata> },
+    OffsetCommit {
+        key: OffsetKey,
+        value: Option<CommittedOffset>,
+    },
+    GroupMetadata {
+        group: GroupId,
+        value: Option<GroupMetadata>,
+    },
+    /// One fact of a consumer group of KIP-848.
+    Consumer {
+        group: GroupId,
+        fact: ConsumerRecord,
+    },
 }
 
 impl Record {
     pub fn group(&self) -> &GroupId {
         match self {
             Record::OffsetCommit { key, .. } => &key.group,
-            Record::GroupMetadata { group, .. } => group,
+            Record::GroupMetadata { group, .. } | Record::Consumer { group, .. } => group,
         }
     }
 
@@ -51,6 +67,7 @@ impl Record {
                 key.string(group);
                 (key.finish(), value.as_ref().map(GroupMetadata::encode))
             }
+            Record::Consumer { group, fact } => fact.encode(group),
         }
     }
 
@@ -66,7 +83,7 @@ impl Record {
                 group: reader.string()?.into(),
                 value: value.map(GroupMetadata::decode).transpose()?,
             },
-            _ => return Ok(None),
+            other => return consumer_group::decode(other, &mut reader, value),
         };
         Ok(Some(record))
     }

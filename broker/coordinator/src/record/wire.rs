@@ -195,6 +195,18 @@ impl Writer {
         self.0.put_slice(value.as_bytes());
     }
 
+    pub fn nullable_compact_string(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => self.compact_string(value),
+            None => self.varint(0),
+        }
+    }
+
+    pub fn compact_bytes(&mut self, value: &[u8]) {
+        self.compact_array(Some(value.len()));
+        self.0.put_slice(value);
+    }
+
     pub fn bytes(&mut self, value: &[u8]) {
         self.array_length(value.len());
         self.0.put_slice(value);

@@ -1,5 +1,6 @@
 //! One random run; see `driver.rs`.
 
+pub mod consumer;
 mod member;
 
 use member::{Doing, Member};
@@ -29,6 +30,10 @@ pub fn run(seed: u64, steps: usize) {
 pub struct Random(u64);
 
 impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -59,7 +64,7 @@ impl World {
         let mut coordinator = GroupCoordinator::new(GroupConfig::default());
         coordinator.loaded(0);
         Self {
-            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random::new(seed),
             now_ms: 0,
             coordinator,
             records: Vec::new(),

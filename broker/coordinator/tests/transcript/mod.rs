@@ -3,9 +3,13 @@
 mod render;
 mod step;
 
-use std::collections::BTreeMap;
-use step::Line;
+use std::{collections::BTreeMap, sync::Arc};
+use step::{Line, topic_id};
 use tifo_coordinator::{GroupConfig, GroupCoordinator, GroupError, Output, Record, Ticket};
+use tifo_coordinator::{
+    MigrationPolicy,
+    assignment::{TopicMetadata, TopicsImage},
+};
 
 const INDENT: &str = "    ";
 
@@ -37,6 +41,7 @@ struct Player {
     log: Vec<Logged>,
     actors: BTreeMap<Ticket, String>,
     next_ticket: u64,
+    topics: Arc<TopicsImage>,
     /// Ids that JoinGroup made up, as `client#number`.
     joins: u128,
     said: Vec<String>,
@@ -53,6 +58,7 @@ impl Player {
             log: Vec::new(),
             actors: BTreeMap::new(),
             next_ticket: 0,
+            topics: Arc::default(),
             joins: 0,
             said: Vec::new(),
         }
@@ -62,8 +68,13 @@ impl Player {
         self.pass_time(line.time_ms);
         match line.verb.as_str() {
             "set" => self.set(line),
+            "topics" => self.set_topics(line),
             "restart" => self.restart(line.time_ms),
             "describe" => self.say(render::described(self.coordinator.describe(line.get("group")).as_ref())),
+            "describe-consumer" => {
+                let described = self.coordinator.describe_consumer_group(line.get("group"));
+                self.say(render::described_consumer(described.as_ref()));
+            }
             "list" => {
                 let filter =
                     |key| line.get(key).split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
@@ -111,6 +122,15 @@ impl Player {
         self.log.push(Logged::Marker { producer_id, is_commit });
     }
 
+    /// `t=3 u=1`: the topics that there are from now on, with their partitions.
+    fn set_topics(&mut self, line: &Line) {
+        let topic = |(name, partitions): &(String, String)| {
+            TopicMetadata::new(name.as_str().into(), topic_id(name), partitions.parse().expect("partitions"))
+        };
+        self.topics = Arc::new(TopicsImage::new(self.topics.version() + 1, line.fields.iter().map(topic)));
+        self.coordinator.set_topics(self.topics.clone());
+    }
+
     fn set(&mut self, line: &Line) {
         let number = |value: &str| value.parse::<i64>().unwrap();
         for (key, value) in &line.fields {
@@ -118,6 +138,20 @@ impl Player {
                 "group.max.size" => self.config.max_size = usize::try_from(number(value)).unwrap(),
                 "group.initial.rebalance.delay.ms" => {
                     self.config.initial_rebalance_delay_ms = i32::try_from(number(value)).unwrap();
+                }
+                "group.consumer.max.size" => {
+                    self.config.consumer.max_size = usize::try_from(number(value)).unwrap();
+                }
+                "group.consumer.assignment.interval.ms" => {
+                    self.config.consumer.settings.assignment_interval_ms = i32::try_from(number(value)).unwrap();
+                }
+                "group.consumer.migration.policy" => {
+                    let is = |names: [&str; 2]| names.contains(&value.as_str());
+                    let policy = MigrationPolicy {
+                        upgrades: is(["upgrade", "bidirectional"]),
+                        downgrades: is(["downgrade", "bidirectional"]),
+                    };
+                    self.config.consumer.migration_policy = policy;
                 }
                 "offsets.retention.ms" => self.config.offsets_retention_ms = number(value),
                 "offset.metadata.max.bytes" => {
@@ -133,6 +167,7 @@ impl Player {
     fn restart(&mut self, now_ms: i64) {
         self.actors.clear();
         self.coordinator = self.replayed();
+        self.coordinator.set_topics(self.topics.clone());
         let output = self.coordinator.loaded(now_ms);
         self.finish(output, None, false, now_ms);
     }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use tifo_coordinator::{
-    Request,
+    ConsumerGroupSettings, Request,
+    assignment::Assignment,
     group::{
-        HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, OffsetCommitRequest, OffsetDeleteRequest,
-        OffsetToCommit, Protocol, SyncRequest, TransactionalCommit,
+        ConsumerHeartbeatRequest, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, OffsetCommitRequest,
+        OffsetDeleteRequest, OffsetToCommit, Protocol, SyncRequest, TransactionalCommit,
     },
     transaction::Producer,
 };
@@ -90,6 +91,7 @@ impl Line {
         match self.verb.as_str() {
             "join" => Request::Join(self.join(joins)),
             "sync" => Request::Sync(self.sync()),
+            "beat" => Request::ConsumerHeartbeat(self.beat()),
             "heartbeat" => Request::Heartbeat(HeartbeatRequest {
                 group: self.group(),
                 generation: self.number("generation", 1),
@@ -133,6 +135,46 @@ impl Line {
             supports_skip_assignment: version >= 9,
             unique: Uuid::from_u128(joins),
         }
+    }
+
+    /// The heartbeat of KIP-848; one that joins tells all.
+    fn beat(&self) -> ConsumerHeartbeatRequest {
+        let epoch = self.number("epoch", 0);
+        let joins = epoch == 0;
+        let words = |key| self.get(key).split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        let named = |key: &str| self.fields.iter().any(|(name, _)| name == key);
+        let topics = if joins && !named("regex") { Some("t") } else { None };
+        ConsumerHeartbeatRequest {
+            group: self.group(),
+            member_id: self.text("member", &self.actor),
+            epoch,
+            instance_id: self.instance(),
+            rack_id: self.optional("rack"),
+            rebalance_timeout_ms: (joins || named("rebalance")).then(|| self.number("rebalance", 30_000)),
+            topic_names: match named("topics") {
+                true => Some(words("topics")),
+                false => topics.map(|topic| [topic.to_owned()].into()),
+            },
+            topic_regex: named("regex").then(|| self.get("regex").into()),
+            assignor: self.optional("assignor"),
+            owned: (joins || named("owned")).then(|| self.owned()),
+            client_id: self.text("client", &self.actor),
+            client_host: "/127.0.0.1".to_owned(),
+            settings: ConsumerGroupSettings {
+                session_timeout_ms: self.number("session", 45_000),
+                heartbeat_interval_ms: 5_000,
+                assignment_interval_ms: self.number("assignment-interval", 0),
+            },
+        }
+    }
+
+    /// `owned=t:0,t:1`
+    fn owned(&self) -> Assignment {
+        let mut owned = Assignment::new();
+        for (topic, partition) in self.partitions("owned") {
+            owned.entry(topic_id(&topic)).or_default().insert(partition);
+        }
+        owned
     }
 
     fn sync(&self) -> SyncRequest {
@@ -193,7 +235,14 @@ fn subscription(topic: &str) -> bytes::Bytes {
         return bytes::Bytes::new();
     }
     let length = u8::try_from(topic.len()).expect("a short topic");
-    [&[0, 1, 0, 0, 0, 1, 0, length], topic.as_bytes(), &[255, 255, 255, 255]].concat().into()
+    [&[0, 0, 0, 0, 0, 1, 0, length], topic.as_bytes(), &[255, 255, 255, 255]].concat().into()
+}
+
+/// The id of a topic is its name, in bytes.
+pub fn topic_id(name: &str) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    Uuid::from_bytes(bytes)
 }
 
 /// `a#1` to the id that the coordinator makes up.

@@ -37,7 +37,7 @@ pub const API: Api = Api {
 };
 
 /// Bits by KIP-430: read, delete, describe, describe configs, alter configs; nothing is forbidden here.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 async fn handle(groups: &Groups, request: DescribeGroupsRequest, context: &Context) -> DescribeGroupsResponse {
     let mut answers = Vec::with_capacity(request.groups.len());

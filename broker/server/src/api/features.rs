@@ -15,6 +15,8 @@ pub struct Feature {
 pub const FEATURES: &[Feature] = &[
     // KIP-966: a partition without eligible leader replicas says so.
     Feature { name: "eligible.leader.replicas.version", min: 0, max: 1, level: 1 },
+    // KIP-848: groups whose members only beat, and which the coordinator assigns.
+    Feature { name: "group.version", min: 0, max: 1, level: 1 },
     // From 3.3-IV3, the oldest that Kafka 4 runs on, to 4.1-IV1: the schemas that this broker speaks are those of Kafka 4.1.
     Feature { name: "metadata.version", min: 7, max: 27, level: 27 },
     // KIP-932: share groups.

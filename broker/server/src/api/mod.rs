@@ -16,6 +16,8 @@ mod altered_configs;
 mod api_versions;
 #[cfg(test)]
 mod compatibility;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -127,6 +129,8 @@ pub const TABLE: &[Api] = &[
     describe_producers::API,
     describe_transactions::API,
     list_transactions::API,
+    consumer_group_heartbeat::API,
+    consumer_group_describe::API,
     unregister_broker::API,
     get_telemetry_subscriptions::API,
     push_telemetry::API,

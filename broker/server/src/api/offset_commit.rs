@@ -1,7 +1,7 @@
 //! OffsetCommit, key 8, versions 2-9.
 //!
 //! 3: throttle time. 5 (KIP-211): no retention time any more. 6 (KIP-320): leader epoch. 7 (KIP-345): group instance id.
-//! 8: flexible. 9 (KIP-848): the generation may be a member epoch; groups of that kind are not offered here.
+//! 8: flexible. 9 (KIP-848): the generation may be a member epoch.
 //! An offset of a partition that does not exist is refused alone.
 
 use super::{
@@ -129,6 +129,8 @@ impl Results {
         let each = self.each.next().and_then(|result| result.error);
         match self.whole.or(each) {
             Some(GroupError::GroupIdNotFound) if self.version < 9 => groups::code(Some(GroupError::IllegalGeneration)),
+            // Who speaks of generations alone cannot know member epochs.
+            Some(GroupError::StaleMemberEpoch) if self.version < 9 => ResponseError::UnsupportedVersion.code(),
             error => groups::code(error),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! 2: null topics ask for all; an error of the whole. 3: throttle time. 5 (KIP-320): leader epoch. 6: flexible.
 //! 7 (KIP-447): require stable: what an open transaction is about to commit anew is refused with UNSTABLE_OFFSET_COMMIT. 8 (KIP-709): several groups at once.
-//! 9 (KIP-848): member id and epoch, which only groups of that kind check.
+//! 9 (KIP-848): member id and epoch, which only consumer groups check.
 //! A partition without a committed offset is answered with -1, and so are all of a group that does not exist.
 
 use super::{
@@ -99,7 +99,13 @@ impl Asker<'_> {
         let topics = asked.topics.as_ref().map(|topics| {
             topics.iter().map(|topic| (shared(&topic.name), topic.partition_indexes.clone())).collect::<Asked>()
         });
-        let (fetched, error) = match self.groups.fetch_offsets(&id, topics.as_deref()).await {
+        let member_id = asked.member_id.as_deref().unwrap_or_default();
+        let admitted = self.groups.admit_fetch(&id, member_id, asked.member_epoch).await;
+        let found = match admitted {
+            Ok(()) => self.groups.fetch_offsets(&id, topics.as_deref()).await,
+            Err(error) => Err(error),
+        };
+        let (fetched, error) = match found {
             Ok(fetched) => {
                 self.note_newcomer(&id, &fetched);
                 (fetched, None)

@@ -24,7 +24,7 @@ use kafka_protocol::{
     },
 };
 use tifo_coordinator::{
-    TransactionError,
+    GroupError, TransactionError,
     group::{self, OffsetToCommit, PartitionResult, TransactionalCommit},
     transaction::Producer,
 };
@@ -102,7 +102,11 @@ async fn handle(
 
 fn code_of(results: &[PartitionResult], topic: &str, index: i32) -> i16 {
     let result = results.iter().find(|result| &*result.topic == topic && result.partition == index);
-    groups::code(result.and_then(|result| result.error))
+    match result.and_then(|result| result.error) {
+        // As Kafka says it to producers, who speak of generations.
+        Some(GroupError::StaleMemberEpoch) => groups::code(Some(GroupError::IllegalGeneration)),
+        error => groups::code(error),
+    }
 }
 
 fn offset(topic: &TxnOffsetCommitRequestTopic, one: &TxnOffsetCommitRequestPartition) -> OffsetToCommit {

@@ -20,6 +20,7 @@ mod producer_ids;
 mod records;
 mod replayed;
 mod resource_settings;
+mod topics_image;
 
 pub use changes::{Increase, NewTopic};
 pub use data_dir::{DataDirError, DataDirLock};
@@ -40,6 +41,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+use tifo_coordinator::assignment::TopicsImage;
 use tifo_storage::file_system::{FileSystem, Space};
 use uuid::Uuid;
 
@@ -71,6 +73,8 @@ struct Image {
     by_id: HashMap<Uuid, Arc<Topic>>,
     /// Topic names by [`names::collision_key`].
     by_collision_key: HashMap<String, Arc<str>>,
+    /// Counts the changes of topics.
+    version: u64,
     resources: Resources,
     /// Counts changes of client-metrics resources.
     client_metrics_version: u64,
@@ -78,12 +82,14 @@ struct Image {
 
 impl Image {
     fn put(&mut self, topic: Arc<Topic>) {
+        self.version += 1;
         self.by_collision_key.insert(names::collision_key(&topic.name), topic.name.clone());
         self.by_id.insert(topic.id, topic.clone());
         self.by_name.insert(topic.name.clone(), topic);
     }
 
     fn take(&mut self, topic: &Topic) {
+        self.version += 1;
         self.by_collision_key.remove(&names::collision_key(&topic.name));
         self.by_id.remove(&topic.id);
         self.by_name.remove(&topic.name);
@@ -102,6 +108,8 @@ struct Writer {
 #[derive(Debug)]
 pub struct Catalog {
     image: RwLock<Image>,
+    /// The topics as groups see them; made again when somebody asks after a change.
+    topics_image: Mutex<Arc<TopicsImage>>,
     writer: Mutex<Writer>,
     /// Held by whoever checkpoints or compacts the metadata log; taken before `writer`.
     metadata_upkeep: Mutex<()>,

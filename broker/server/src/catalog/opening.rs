@@ -70,6 +70,7 @@ impl Catalog {
         let writer = Writer { log: Some(log), producer_ids: ProducerIds::starting_at(replayed.next_producer_id) };
         Ok(Self {
             image: RwLock::new(image),
+            topics_image: Mutex::default(),
             writer: Mutex::new(writer),
             metadata_upkeep: Mutex::default(),
             data,

@@ -5,7 +5,9 @@ use crate::{
     catalog::NewTopic,
     settings::{Layers, Settings},
 };
-use tifo_coordinator::GroupConfig;
+use tifo_coordinator::{
+    ConsumerGroupConfig, ConsumerGroupSettings, GroupConfig, MigrationPolicy, assignment::Assignor,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -27,6 +29,7 @@ impl GroupSettings {
                 offset_metadata_max_bytes: settings.size("offset.metadata.max.bytes"),
                 offsets_retention_ms: settings.long("offsets.retention.minutes").saturating_mul(60_000),
                 offsets_retention_check_interval_ms: settings.long("offsets.retention.check.interval.ms"),
+                consumer: consumer_groups(settings),
             },
             offsets_topic_partitions: read("offsets.topic.num.partitions").unwrap_or(1),
             offsets_topic_segment_bytes: settings.long("offsets.topic.segment.bytes"),
@@ -42,6 +45,31 @@ impl GroupSettings {
             assignments: Vec::new(),
             settings: internal_topic_settings("producer", self.offsets_topic_segment_bytes),
         }
+    }
+}
+
+/// Groups of KIP-848.
+fn consumer_groups(settings: &Layers) -> ConsumerGroupConfig {
+    let policy = settings.text("group.consumer.migration.policy").to_ascii_lowercase();
+    let assignors = settings.text("group.consumer.assignors").split(',');
+    ConsumerGroupConfig {
+        settings: consumer_group(|name| settings.read(&format!("group.{name}"))),
+        max_size: settings.size("group.consumer.max.size"),
+        assignors: assignors.filter_map(|name| Assignor::of_name(name.trim())).collect(),
+        migration_policy: MigrationPolicy {
+            upgrades: matches!(policy.as_str(), "upgrade" | "bidirectional"),
+            downgrades: matches!(policy.as_str(), "downgrade" | "bidirectional"),
+        },
+    }
+}
+
+/// The settings that a group may have of its own, by their names as such.
+pub fn consumer_group(read: impl Fn(&str) -> Option<i32>) -> ConsumerGroupSettings {
+    let default = ConsumerGroupSettings::default();
+    ConsumerGroupSettings {
+        session_timeout_ms: read("consumer.session.timeout.ms").unwrap_or(default.session_timeout_ms),
+        heartbeat_interval_ms: read("consumer.heartbeat.interval.ms").unwrap_or(default.heartbeat_interval_ms),
+        assignment_interval_ms: read("consumer.assignment.interval.ms").unwrap_or(default.assignment_interval_ms),
     }
 }
 

@@ -13,7 +13,7 @@ mod share;
 mod transactions;
 mod waiting;
 
-pub use config::{GroupSettings, internal_topic_settings};
+pub use config::{GroupSettings, consumer_group, internal_topic_settings};
 pub use errors::code;
 pub use newcomers::{Newcomers, Sought, Who};
 pub use share::{OffsetReset, ShareGroupSettings, ShareHost};
@@ -33,9 +33,9 @@ use std::{
 use tifo_coordinator::{
     GroupError, Reply, Request,
     group::{
-        DescribedGroup, FetchedOffsets, HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest,
-        ListedGroup, OffsetCommitRequest, OffsetDeleteRequest, OffsetToCommit, PartitionOffset, PartitionResult,
-        SyncReply, SyncRequest,
+        ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DescribedConsumerGroup, DescribedGroup, FetchedOffsets,
+        HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, OffsetCommitRequest,
+        OffsetDeleteRequest, OffsetToCommit, PartitionOffset, PartitionResult, SyncReply, SyncRequest,
     },
 };
 use tokio::sync::{Notify, Semaphore};
@@ -70,8 +70,10 @@ impl Groups {
         let earlier = Arc::<Notify>::default();
         let shard = {
             let (config, clock, earlier) = (settings.group.clone(), clock.clone(), earlier.clone());
+            let catalog = catalog.clone();
             move |partition: &Arc<Partition>| {
-                Arc::new(Shard::new(partition.clone(), config.clone(), share.clone(), clock.clone(), earlier.clone()))
+                let (partition, catalog) = (partition.clone(), catalog.clone());
+                Arc::new(Shard::new(partition, catalog, config.clone(), share.clone(), clock.clone(), earlier.clone()))
             }
         };
         let topic = InternalTopic::new(catalog, settings.offsets_topic(), shard);
@@ -125,6 +127,13 @@ impl Groups {
         match self.call(Request::Leave(request)).await {
             Ok(Reply::Leave(reply)) => reply,
             other => LeaveReply { error: Some(mismatch(other)), members: Vec::new() },
+        }
+    }
+
+    pub async fn consumer_heartbeat(&self, request: ConsumerHeartbeatRequest) -> ConsumerHeartbeatReply {
+        match self.call(Request::ConsumerHeartbeat(request)).await {
+            Ok(Reply::ConsumerHeartbeat(reply)) => reply,
+            other => ConsumerHeartbeatReply::error(mismatch(other)),
         }
     }
 
@@ -189,6 +198,16 @@ impl Groups {
     /// `None`: the group does not exist.
     pub async fn describe(&self, group: &str) -> Result<Option<DescribedGroup>, GroupError> {
         self.shard(group).await?.read(|coordinator| coordinator.describe(group))
+    }
+
+    /// `None`: there is no consumer group of KIP-848 of that name.
+    pub async fn describe_consumer_group(&self, group: &str) -> Result<Option<DescribedConsumerGroup>, GroupError> {
+        self.shard(group).await?.read_with_topics(|coordinator| coordinator.describe_consumer_group(group))
+    }
+
+    /// Whether a member of that epoch may see what the group has committed.
+    pub async fn admit_fetch(&self, group: &str, member_id: &str, epoch: i32) -> Result<(), GroupError> {
+        self.shard(group).await?.read(|coordinator| coordinator.admit_fetch(group, member_id, epoch))?
     }
 
     /// `None` as topics asks for all that there are.

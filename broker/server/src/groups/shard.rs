@@ -6,6 +6,7 @@
 
 use super::share::{self, ShareHost};
 use crate::{
+    catalog::Catalog,
     clock::Clock,
     coordination::{self, NEVER_MS, encode, loading},
     durability::patience,
@@ -40,6 +41,8 @@ const MAX_WAITING: usize = 100_000;
 #[derive(Debug)]
 pub struct Shard {
     pub(super) partition: Arc<Partition>,
+    /// Consumer groups are assigned what topics there are.
+    catalog: Arc<Catalog>,
     pub(super) clock: Clock,
     loaded: OnceCell<()>,
     pub(super) state: Mutex<State>,
@@ -65,6 +68,7 @@ pub(super) struct State {
 impl Shard {
     pub fn new(
         partition: Arc<Partition>,
+        catalog: Arc<Catalog>,
         config: GroupConfig,
         share: ShareHost,
         clock: Clock,
@@ -77,6 +81,7 @@ impl Shard {
         };
         Self {
             partition,
+            catalog,
             clock,
             loaded: OnceCell::new(),
             state: Mutex::new(state),
@@ -150,6 +155,9 @@ impl Shard {
             return Ok(receiver);
         }
         state.waiting.insert(ticket, sender);
+        if state.coordinator.wants_topics(&request) {
+            state.coordinator.set_topics(self.catalog.topics_image());
+        }
         let output = state.coordinator.handle(ticket, request, self.clock.now_ms());
         self.finish(&mut state, output);
         Ok(receiver)
@@ -159,6 +167,14 @@ impl Shard {
     pub fn read<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> Result<T, GroupError> {
         let state = patience::lock_in_turn(&self.state, &self.stalled);
         state.map(|state| look(&state.coordinator)).ok_or(GroupError::CoordinatorNotAvailable)
+    }
+
+    /// The same, with the topics as they are now.
+    pub fn read_with_topics<T>(&self, look: impl FnOnce(&GroupCoordinator) -> T) -> Result<T, GroupError> {
+        let state = patience::lock_in_turn(&self.state, &self.stalled);
+        let mut state = state.ok_or(GroupError::CoordinatorNotAvailable)?;
+        state.coordinator.set_topics(self.catalog.topics_image());
+        Ok(look(&state.coordinator))
     }
 
     /// Wakes after every step that may have changed a group of this shard, from now on.
@@ -313,8 +329,15 @@ impl coordination::Shard for Shard {
     fn expire(&self) {
         let mut state = patience::lock(&self.state);
         self.expire_share_members(&mut state);
-        let output = state.coordinator.expire(self.clock.now_ms());
-        self.finish(&mut state, output);
+        state.coordinator.set_topics(self.catalog.topics_image());
+        let now_ms = self.clock.now_ms();
+        loop {
+            let output = state.coordinator.expire(now_ms);
+            self.finish(&mut state, output);
+            if state.coordinator.next_deadline().is_none_or(|deadline_ms| deadline_ms > now_ms) {
+                return;
+            }
+        }
     }
 
     /// Who waits is told to look for the coordinator again.

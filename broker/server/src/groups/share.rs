@@ -123,9 +123,10 @@ pub(super) fn refuses(share: &ShareGroups, request: &Request) -> Option<GroupErr
     }
     match request {
         Request::Join(_) => Some(GroupError::InconsistentGroupProtocol),
-        Request::OffsetCommit(_) | Request::TransactionalCommit(_) | Request::OffsetDelete(_) => {
-            Some(GroupError::GroupIdNotFound)
-        }
+        Request::ConsumerHeartbeat(_)
+        | Request::OffsetCommit(_)
+        | Request::TransactionalCommit(_)
+        | Request::OffsetDelete(_) => Some(GroupError::GroupIdNotFound),
         _ => None,
     }
 }
@@ -176,7 +177,7 @@ impl Shard {
 
 /// No share group may have the id of another group.
 fn is_free(coordinator: &GroupCoordinator, group: &str) -> bool {
-    coordinator.describe(group).is_none()
+    coordinator.describe(group).is_none() && coordinator.describe_consumer_group(group).is_none()
 }
 
 impl Groups {

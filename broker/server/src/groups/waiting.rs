@@ -19,7 +19,7 @@ impl Groups {
         if !self.topic.exists() {
             return Ok(None);
         }
-        self.shard(group).await?.read(|coordinator| coordinator.overview(group))
+        self.shard(group).await?.read_with_topics(|coordinator| coordinator.overview(group))
     }
 
     /// Looks at the group at once and after every change, until `look` has an answer or the time is over: `None`.
@@ -35,7 +35,7 @@ impl Groups {
             // Should the topic of the offsets be deleted meanwhile, there are other shards.
             let shard = self.shard(group).await?;
             let mut changes = shard.changes();
-            if let Some(found) = look(shard.read(|coordinator| coordinator.overview(group))?) {
+            if let Some(found) = look(shard.read_with_topics(|coordinator| coordinator.overview(group))?) {
                 return Ok(Some(found));
             }
             tokio::select! {

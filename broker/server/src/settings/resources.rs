@@ -1,6 +1,7 @@
 //! Settings of client metrics subscriptions (KIP-714) and of groups (KIP-848): what they are, and what is legal.
 //!
-//! Those of share groups are read by `groups/share.rs`; nothing reads those of consumer and streams groups yet.
+//! Those of consumer groups are read with each of their heartbeats, those of share groups by `groups/share.rs`; nothing reads those of
+//! streams groups yet.
 
 use super::{Effective, Layers, Setting, SettingType, Settings, Source, Synonym, Update};
 use crate::errors::RequestError;

@@ -37,10 +37,10 @@ type Record struct {
 
 // Args are the command line.
 type Args struct {
-	Verb, Bootstrap, Topic, Codec, Group, Via string
-	Partitions, Count                         int
-	Idempotent                                bool
-	Timestamps                                []int64
+	Verb, Bootstrap, Topic, Codec, Group, Protocol, Via string
+	Partitions, Count                                   int
+	Idempotent                                          bool
+	Timestamps                                          []int64
 }
 
 // Found is the answer to one look-up by time; Offset is -1 where no record is that late.
@@ -110,6 +110,7 @@ func arguments() Args {
 	flags.StringVar(&a.Topic, "topic", "", "")
 	flags.StringVar(&a.Codec, "codec", "none", "")
 	flags.StringVar(&a.Group, "group", "", "")
+	flags.StringVar(&a.Protocol, "protocol", "classic", "of the group: classic, or consumer (KIP-848)")
 	flags.StringVar(&a.Via, "via", "", "dial this address instead of the broker's")
 	flags.IntVar(&a.Partitions, "partitions", 1, "")
 	flags.IntVar(&a.Count, "count", 0, "")

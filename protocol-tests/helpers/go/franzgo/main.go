@@ -64,12 +64,16 @@ func (client) Produce(ctx context.Context, a contract.Args, records []contract.R
 
 func (client) Join(_ context.Context, a contract.Args) (contract.Member, error) {
 	m := &member{topic: a.Topic, owned: map[int32]bool{}}
-	c, err := connect(a, kgo.ConsumeTopics(a.Topic), kgo.ConsumerGroup(a.Group), kgo.DisableAutoCommit(),
+	protocol := []kgo.Opt{}
+	if a.Protocol == "consumer" {
+		protocol = append(protocol, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	}
+	c, err := connect(a, append(protocol, kgo.ConsumeTopics(a.Topic), kgo.ConsumerGroup(a.Group), kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(contract.Heartbeat),
 		kgo.SessionTimeout(contract.Session),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { m.change(p, true) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { m.change(p, false) }),
-		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { m.change(p, false) }))
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { m.change(p, false) }))...)
 	m.Client = c
 	return m, err
 }

@@ -155,8 +155,12 @@ public final class KafkaClients {
         Map<Integer, Long> position = new TreeMap<>();
         List<Integer> said = null;
         int delivered = 0;
-        try (KafkaConsumer<String, String> consumer = consumer(Map.of("group.id", args.get("--group"),
-                "heartbeat.interval.ms", HEARTBEAT_MS, "session.timeout.ms", SESSION_MS))) {
+        String protocol = args.get("--protocol");
+        // With KIP-848 the broker decides about heartbeats and sessions.
+        Map<String, Object> own = protocol != null
+            ? Map.of("group.id", args.get("--group"), "group.protocol", protocol)
+            : Map.of("group.id", args.get("--group"), "heartbeat.interval.ms", HEARTBEAT_MS, "session.timeout.ms", SESSION_MS);
+        try (KafkaConsumer<String, String> consumer = consumer(own)) {
             consumer.subscribe(List.of(topic));
             for (String command = null; !"stop".equals(command); command = commands.poll()) {
                 if ("commit".equals(command)) commit(consumer, position);

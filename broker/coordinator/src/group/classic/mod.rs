@@ -7,10 +7,9 @@
 //! ```
 //!
 //! `join.rs` lets members in, `rebalance.rs` moves between the states, `sync.rs` hands out assignments, `membership.rs` lets
-//! members go, `protocol.rs` knows what members have in common, `consumer_protocol.rs` what consumers put into the bytes. What outlives a restart is written when a generation
+//! members go, `protocol.rs` knows what members have in common. What outlives a restart is written when a generation
 //! becomes stable or empty; all else is soft.
 
-mod consumer_protocol;
 mod join;
 mod member;
 mod membership;
@@ -19,13 +18,13 @@ mod rebalance;
 mod sync;
 
 use super::{
-    DescribedGroup, DescribedMember, GroupId, HeartbeatRequest, MemberId, OffsetCommitRequest, Ticket,
+    DescribedGroup, DescribedMember, GroupId, HeartbeatRequest, JoinReply, MemberId, OffsetCommitRequest, Protocol,
+    Reply, SyncReply, Ticket,
     coordinator::{Deadline, Step},
     offsets::RetainFrom,
 };
 use crate::{GroupError, record::GroupMetadata, record::MemberMetadata, record::Record};
 use bytes::Bytes;
-pub(super) use consumer_protocol::{CONSUMER, assigned_partitions};
 use member::Member;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -132,6 +131,38 @@ impl ClassicGroup {
         }
     }
 
+    /// It was a consumer group until now: members get a whole session to report, and join again.
+    pub fn converted(&mut self, step: &mut Step<'_>) {
+        for member in self.members.values() {
+            step.arm_session(member);
+        }
+        self.rebalance(step);
+    }
+
+    pub fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    /// Its members, as the last generation left them, each with all that it offers.
+    pub fn members_to_convert(&self) -> Vec<(MemberMetadata, Vec<Protocol>)> {
+        let convert = |member: &Member| {
+            let chosen = self.protocol.clone().or_else(|| member.protocols.first().map(|first| first.name.clone()));
+            (member.to_metadata(chosen.as_deref().unwrap_or_default()), member.protocols.clone())
+        };
+        self.members.values().map(convert).collect()
+    }
+
+    /// The answers to members that wait for a rebalance that will not end: they are to begin anew.
+    pub fn interrupted(&self) -> Vec<(Ticket, Reply)> {
+        let error = GroupError::RebalanceInProgress;
+        let answers = |member: &Member| {
+            let join = member.waiting.join.map(|ticket| (ticket, Reply::Join(JoinReply::error(&*member.id, error))));
+            let sync = member.waiting.sync.map(|ticket| (ticket, Reply::Sync(SyncReply::error(error))));
+            join.into_iter().chain(sync)
+        };
+        self.members.values().flat_map(answers).collect()
+    }
+
     pub fn heartbeat(&mut self, request: &HeartbeatRequest, step: &mut Step<'_>) -> Result<(), GroupError> {
         self.validate_member(&request.member_id, request.instance_id.as_deref())?;
         if request.generation != self.generation {
@@ -179,7 +210,7 @@ impl ClassicGroup {
     pub fn topics_in_use(&self) -> Result<Option<BTreeSet<String>>, GroupError> {
         match self.state {
             State::Empty => Ok(Some(BTreeSet::new())),
-            _ if self.protocol_type() == Some(CONSUMER) => Ok(self.subscribed_topics()),
+            _ if self.protocol_type() == Some(super::consumer_protocol::CONSUMER) => Ok(self.subscribed_topics()),
             _ => Err(GroupError::NonEmptyGroup),
         }
     }

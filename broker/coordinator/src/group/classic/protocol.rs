@@ -1,11 +1,10 @@
 //! What members have in common: assignors and their choice by vote, subscribed topics.
 
-use super::{
-    ClassicGroup, State,
+use super::{ClassicGroup, State, member::Member};
+use crate::group::{
+    Protocol,
     consumer_protocol::{CONSUMER, subscribed_topics},
-    member::Member,
 };
-use crate::group::Protocol;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
