@@ -102,8 +102,11 @@ def test_each_record_goes_to_one_member(target, tool_server, ending):
 def test_released_records_come_again_until_it_is_enough(target, tool_server, ending):
     group = Group(target, tool_server(), partitions=1, records=3)
     member = group.member(ending)
-    for delivery in range(1, DELIVERIES + 1):
-        assert member.step("release", 3) == [[0, offset, delivery] for offset in range(3)]
+    # Apache Kafka gives records that are near the limit one by one, in case one of them is bad; Tifo gives them all.
+    given = []
+    while len(given) < 3 * DELIVERIES:
+        given += member.step("release", 1)
+    assert sorted(given) == [[0, offset, delivery] for offset in range(3) for delivery in range(1, DELIVERIES + 1)]
     group.put(1, partitions=1)
     assert member.step("accept", 1) == [[0, 3, 1]]
 
