@@ -141,12 +141,13 @@ func readRecords() []Record {
 
 // member delivers at most count records, then only keeps its membership, until told to stop.
 func member(ctx context.Context, m Member, count int) {
+	reading, stopReading := context.WithCancel(ctx)
 	var lock sync.Mutex
 	position, delivered := map[int32]int64{}, 0
 	go func() {
 		for i := 0; i < count; i++ {
-			r, err := m.Next(ctx)
-			if ctx.Err() != nil {
+			r, err := m.Next(reading)
+			if reading.Err() != nil {
 				return
 			}
 			Check(err)
@@ -172,6 +173,8 @@ func member(ctx context.Context, m Member, count int) {
 		lock.Unlock()
 		flush()
 	}
+	// A member that was still reading does not take its own end for a failure.
+	stopReading()
 	Check(m.Close())
 	Say(map[string]any{"stopped": delivered})
 	flush()
