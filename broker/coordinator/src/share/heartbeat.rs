@@ -41,7 +41,8 @@ pub struct HeartbeatReply {
 }
 
 impl HeartbeatRequest {
-    pub(super) fn check(&self) -> Result<(), ShareError> {
+    /// What is wrong with it, whatever group there is.
+    pub fn check(&self) -> Result<(), ShareError> {
         let is_joining = self.member_epoch == JOIN_EPOCH;
         let topics = self.subscribed.as_deref().unwrap_or_default();
         let is_wrong = self.group.is_empty()

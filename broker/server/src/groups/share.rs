@@ -185,7 +185,8 @@ impl Groups {
         let shard = self.shard_for_share(&request.group).await?;
         let (reply, until_durable) = shard.share(|share, coordinator, now_ms| {
             if !share.contains(&request.group) && !is_free(coordinator, &request.group) {
-                return Decision { records: Vec::new(), reply: Err(ShareError::GroupIdNotFound) };
+                let refused = request.check().err().unwrap_or(ShareError::GroupIdNotFound);
+                return Decision { records: Vec::new(), reply: Err(refused) };
             }
             share.heartbeat(request, &shard.share, now_ms)
         })?;
