@@ -84,45 +84,12 @@ impl Broker {
         let kafka_addr = opened.address;
         let config = Arc::new(Live::new(started_with));
         let catalog = {
-            let (data_dir, config, clock) = (config_dir, config.clone(), clock.clone());
-            tokio::task::spawn_blocking(move || Catalog::open(&data_dir, config, clock, file_system)).await??
+            let (config, clock) = (config.clone(), clock.clone());
+            tokio::task::spawn_blocking(move || Catalog::open(&config_dir, config, clock, file_system)).await??
         };
         let now = config.now();
-        let cluster = Cluster {
-            cluster_id: catalog.cluster_id().to_owned(),
-            node_id: now.node_id,
-            listeners: opened.names,
-            config: config.clone(),
-        };
-        let catalog = Arc::new(catalog);
-        let shutdown = CancellationToken::new();
-        let groups = Groups::new(catalog.clone(), clock.clone(), &now.groups, config.clone(), shutdown.clone());
         let tasks = TaskTracker::new();
-        let markers = Markers {
-            catalog: catalog.clone(),
-            groups: groups.clone(),
-            clock: clock.clone(),
-            tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
-        };
-        let transactions = Transactions::new(&now.transactions, markers);
-        let fetch_sessions = FetchSessions::new(now.fetch_session_slots);
-        let telemetry = Arc::new(Telemetry::new(catalog.clone(), config.clone(), clock.clone()));
-        let shares = Shares::new(catalog.clone(), clock.clone(), config.clone(), groups.clone(), shutdown.clone());
-        let services = Services {
-            config,
-            clock,
-            cluster: Arc::new(cluster),
-            catalog,
-            fetch_sessions,
-            groups,
-            shares,
-            transactions,
-            loggers: Arc::default(),
-            telemetry,
-            shutdown,
-        };
-        let services = Arc::new(services);
+        let services = Arc::new(assemble(config, clock, Arc::new(catalog), opened.names, &tasks));
         services.groups.start(&tasks);
         services.transactions.start();
         services.shares.start(&tasks);
@@ -192,6 +159,42 @@ impl Broker {
             tracing::error!(%error, "closing the logs failed");
         }
         tracing::info!("broker stopped");
+    }
+}
+
+/// The parts on what was opened, none of them at work yet. `listeners`: names by port.
+fn assemble(
+    config: Arc<Live>,
+    clock: Clock,
+    catalog: Arc<Catalog>,
+    listeners: HashMap<u16, String>,
+    tasks: &TaskTracker,
+) -> Services {
+    let now = config.now();
+    let cluster_id = catalog.cluster_id().to_owned();
+    let cluster = Cluster { cluster_id, node_id: now.node_id, listeners, config: config.clone() };
+    let shutdown = CancellationToken::new();
+    let groups = Groups::new(catalog.clone(), clock.clone(), &now.groups, config.clone(), shutdown.clone());
+    let markers = Markers {
+        catalog: catalog.clone(),
+        groups: groups.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let shares = Shares::new(catalog.clone(), clock.clone(), config.clone(), groups.clone(), shutdown.clone());
+    Services {
+        cluster: Arc::new(cluster),
+        fetch_sessions: FetchSessions::new(now.fetch_session_slots),
+        groups,
+        shares,
+        transactions: Transactions::new(&now.transactions, markers),
+        loggers: Arc::default(),
+        telemetry: Arc::new(Telemetry::new(catalog.clone(), config.clone(), clock.clone())),
+        config,
+        clock,
+        catalog,
+        shutdown,
     }
 }
 
