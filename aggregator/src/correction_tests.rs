@@ -4,7 +4,7 @@
 
 use crate::{
     Definition,
-    crash_tests::{fuses, is_killed, run_to_the_end},
+    crash_tests::{cut_at_every_append, fuses, is_killed, kill_until_through, run_to_the_end},
     definition::{Measure, Window},
     task_tests::{LONG_AGO_MS, Running, definition, input, produce, produce_all, run_until},
     test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Tap, Truth, even_partitions, event},
@@ -130,24 +130,12 @@ async fn corrections_equal_their_recount_and_the_replay() {
 async fn corrections_killed_at_every_append() {
     for (seed, definition) in (210..).zip(kinds(2)) {
         let sources = even_partitions(&mut Random::new(seed), &[70, 60], LONG_AGO_MS, 700);
-        let events = input(&sources);
         let (expected, late) = recount(&definition, &sources);
-        let mut cuts = 0;
-        for at in 1.. {
-            let mut blown = false;
-            for fuse in fuses(at) {
-                let log = TestLog::new();
-                produce_all(&log, &sources, 7);
-                blown |= is_killed(&log, &definition, fuse, events).await;
-                run_to_the_end(&log, &definition, events).await;
-                assert!(output(&log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
-                assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
-            }
-            if !blown {
-                break;
-            }
-            cuts += 1;
-        }
+        let cuts = cut_at_every_append(&definition, &sources, |log, fuse| {
+            assert!(output(log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
+            assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
+        })
+        .await;
         assert!(cuts > 10, "seed {seed}: only {cuts} appends were cut");
     }
 }
@@ -158,14 +146,7 @@ async fn corrections_killed_again_and_again() {
         let sources = even_partitions(&mut Random::new(seed), &[120, 110], LONG_AGO_MS, 400);
         let (expected, late) = recount(&definition, &sources);
         for fuse in fuses(3) {
-            let log = TestLog::new();
-            produce_all(&log, &sources, 7);
-            let mut kills = 0;
-            while is_killed(&log, &definition, fuse, input(&sources)).await {
-                kills += 1;
-                assert!(kills < 1_000, "no progress");
-            }
-            run_to_the_end(&log, &definition, input(&sources)).await;
+            let (log, _) = kill_until_through(&definition, &sources, fuse).await;
             assert!(output(&log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
             assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
         }

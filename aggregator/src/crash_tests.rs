@@ -33,48 +33,74 @@ pub fn fuses(at: usize) -> [Fuse; 2] {
     [false, true].map(|applied| Fuse { at, applied, fatal: true })
 }
 
-#[tokio::test(start_paused = true)]
-async fn killed_once_at_every_append() {
-    let records = even_partitions(&mut Random::new(5), &[70, 60, 65], LONG_AGO_MS, 3_000);
-    let (definition, events) = (definition(3), input(&records));
-    let expected = recount(&records, GRACE_MS, |_, _| i64::MIN);
-    let mut cuts = 0;
+/// What the sources give when nothing happens.
+pub async fn undisturbed(definition: &Definition, sources: &[Vec<RawRecord>]) -> Arc<TestLog> {
+    let log = TestLog::new();
+    produce_all(&log, sources, 7);
+    run_to_the_end(&log, definition, input(sources)).await;
+    log
+}
+
+/// A kill at each append of a run, before it is applied and behind, and then a run to the end, which `check` looks at. How many appends there were.
+pub async fn cut_at_every_append(
+    definition: &Definition,
+    sources: &[Vec<RawRecord>],
+    check: impl Fn(&TestLog, Fuse),
+) -> usize {
     for at in 1.. {
         let mut blown = false;
         for fuse in fuses(at) {
             let log = TestLog::new();
-            produce_all(&log, &records, 7);
-            blown |= is_killed(&log, &definition, fuse, events).await;
-            run_to_the_end(&log, &definition, events).await;
-            assert_eq!(output(&log), expected, "{fuse:?}");
+            produce_all(&log, sources, 7);
+            blown |= is_killed(&log, definition, fuse, input(sources)).await;
+            run_to_the_end(&log, definition, input(sources)).await;
+            check(&log, fuse);
         }
         if !blown {
-            break;
+            return at - 1;
         }
-        cuts += 1;
     }
+    unreachable!("a run has an end")
+}
+
+/// Killed by the same fuse until a run gets through, then run to the end; and how many kills.
+pub async fn kill_until_through(
+    definition: &Definition,
+    sources: &[Vec<RawRecord>],
+    fuse: Fuse,
+) -> (Arc<TestLog>, usize) {
+    let (log, mut kills) = (TestLog::new(), 0);
+    produce_all(&log, sources, 7);
+    while is_killed(&log, definition, fuse, input(sources)).await {
+        kills += 1;
+        assert!(kills < 1_000, "no progress");
+    }
+    run_to_the_end(&log, definition, input(sources)).await;
+    (log, kills)
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_once_at_every_append() {
+    let records = even_partitions(&mut Random::new(5), &[70, 60, 65], LONG_AGO_MS, 3_000);
+    let definition = definition(3);
+    let expected = recount(&records, GRACE_MS, |_, _| i64::MIN);
+    let cuts = cut_at_every_append(&definition, &records, |log, fuse| {
+        assert_eq!(output(log), expected, "{fuse:?}");
+    })
+    .await;
     assert!(cuts > 30, "only {cuts} appends were cut");
 }
 
 #[tokio::test(start_paused = true)]
 async fn killed_again_and_again() {
     let records = even_partitions(&mut Random::new(6), &[90, 80], LONG_AGO_MS, 400);
-    let (definition, events) = (Definition { max_groups: 2, ..definition(2) }, input(&records));
-    let undisturbed = TestLog::new();
-    produce_all(&undisturbed, &records, 7);
-    run_to_the_end(&undisturbed, &definition, events).await;
+    let definition = Definition { max_groups: 2, ..definition(2) };
+    let undisturbed = undisturbed(&definition, &records).await;
     let expected = output(&undisturbed);
     assert!(expected.late.len() > recount(&records, GRACE_MS, |_, _| i64::MIN).late.len(), "some are over capacity");
     for at in 2..5 {
         for fuse in fuses(at) {
-            let log = TestLog::new();
-            produce_all(&log, &records, 7);
-            let mut kills = 0;
-            while is_killed(&log, &definition, fuse, events).await {
-                kills += 1;
-                assert!(kills < 1_000, "no progress");
-            }
-            run_to_the_end(&log, &definition, events).await;
+            let (log, _) = kill_until_through(&definition, &records, fuse).await;
             assert_eq!(output(&log), expected, "{fuse:?}");
         }
     }
@@ -130,26 +156,12 @@ async fn late_comers_after_an_idle_close_survive_kills() {
 async fn every_kind_of_window_killed_at_every_append() {
     for (seed, definition) in (50..).zip(kinds(2).into_iter().step_by(2)) {
         let sources = even_partitions(&mut Random::new(seed), &[24, 20], LONG_AGO_MS, 1_500);
-        let events = input(&sources);
-        let undisturbed = TestLog::new();
-        produce_all(&undisturbed, &sources, 7);
-        run_to_the_end(&undisturbed, &definition, events).await;
+        let undisturbed = undisturbed(&definition, &sources).await;
         let expected = records(&undisturbed);
-        let mut cuts = 0;
-        for at in 1.. {
-            let mut blown = false;
-            for fuse in fuses(at) {
-                let log = TestLog::new();
-                produce_all(&log, &sources, 7);
-                blown |= is_killed(&log, &definition, fuse, events).await;
-                run_to_the_end(&log, &definition, events).await;
-                assert!(records(&log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
-            }
-            if !blown {
-                break;
-            }
-            cuts += 1;
-        }
+        let cuts = cut_at_every_append(&definition, &sources, |log, fuse| {
+            assert!(records(log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
+        })
+        .await;
         assert!(cuts > 5, "seed {seed}: only {cuts} appends were cut");
     }
 }
@@ -159,20 +171,11 @@ async fn every_kind_of_window_killed_at_every_append() {
 async fn every_kind_of_window_killed_again_and_again() {
     for (seed, definition) in (70..).zip(kinds(2).into_iter().step_by(2)) {
         let sources = even_partitions(&mut Random::new(seed), &[60, 50], LONG_AGO_MS, 700);
-        let (definition, events) = (Definition { max_groups: 40, max_voters: 30, ..definition }, input(&sources));
-        let undisturbed = TestLog::new();
-        produce_all(&undisturbed, &sources, 7);
-        run_to_the_end(&undisturbed, &definition, events).await;
+        let definition = Definition { max_groups: 40, max_voters: 30, ..definition };
+        let undisturbed = undisturbed(&definition, &sources).await;
         let (expected, late) = (records(&undisturbed), undisturbed.records("emoji-late", 0).len());
         for fuse in fuses(2) {
-            let log = TestLog::new();
-            produce_all(&log, &sources, 7);
-            let mut kills = 0;
-            while is_killed(&log, &definition, fuse, events).await {
-                kills += 1;
-                assert!(kills < 1_000, "no progress");
-            }
-            run_to_the_end(&log, &definition, events).await;
+            let (log, _) = kill_until_through(&definition, &sources, fuse).await;
             assert!(records(&log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
             assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
         }
@@ -184,9 +187,7 @@ async fn every_kind_of_window_killed_again_and_again() {
 async fn killed_between_early_rows() {
     let sources = even_partitions(&mut Random::new(95), &[50, 40], LONG_AGO_MS, 500);
     let (definition, events) = (kinds(2).swap_remove(7), input(&sources));
-    let undisturbed = TestLog::new();
-    produce_all(&undisturbed, &sources, 7);
-    run_to_the_end(&undisturbed, &definition, events).await;
+    let undisturbed = undisturbed(&definition, &sources).await;
     let definition = Definition { early: Some(Duration::from_millis(10)), ..definition };
     for at in 1..20 {
         for fuse in fuses(at) {

@@ -4,7 +4,7 @@
 
 use crate::{
     Definition,
-    crash_tests::{fuses, is_killed, run_to_the_end},
+    crash_tests::{cut_at_every_append, fuses, is_killed, kill_until_through, run_to_the_end, undisturbed},
     definition::{Measure, Window},
     task_tests::{LONG_AGO_MS, Running, definition, input, produce, produce_all, run_until},
     test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Tap, Truth, even_partitions, event, partitions},
@@ -123,27 +123,14 @@ async fn a_replay_of_sessions_equals_the_live_run_bit_for_bit() {
 async fn sessions_killed_at_every_append() {
     for seed in [120, 121] {
         let sources = even_partitions(&mut Random::new(seed), &[70, 60], LONG_AGO_MS, 250);
-        let (definition, events) = (sessions(2), input(&sources));
-        let undisturbed = TestLog::new();
-        produce_all(&undisturbed, &sources, 7);
-        run_to_the_end(&undisturbed, &definition, events).await;
+        let definition = sessions(2);
+        let undisturbed = undisturbed(&definition, &sources).await;
         let (expected, late) = (records(&undisturbed), undisturbed.records("emoji-late", 0).len());
-        let mut cuts = 0;
-        for at in 1.. {
-            let mut blown = false;
-            for fuse in fuses(at) {
-                let log = TestLog::new();
-                produce_all(&log, &sources, 7);
-                blown |= is_killed(&log, &definition, fuse, events).await;
-                run_to_the_end(&log, &definition, events).await;
-                assert!(records(&log) == expected, "seed {seed}, {fuse:?}");
-                assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
-            }
-            if !blown {
-                break;
-            }
-            cuts += 1;
-        }
+        let cuts = cut_at_every_append(&definition, &sources, |log, fuse| {
+            assert!(records(log) == expected, "seed {seed}, {fuse:?}");
+            assert_eq!(log.records("emoji-late", 0).len(), late, "seed {seed}, {fuse:?}");
+        })
+        .await;
         assert!(cuts > 10, "seed {seed}: only {cuts} appends were cut");
     }
 }
@@ -151,17 +138,10 @@ async fn sessions_killed_at_every_append() {
 #[tokio::test(start_paused = true)]
 async fn sessions_killed_again_and_again() {
     let sources = even_partitions(&mut Random::new(130), &[120, 110], LONG_AGO_MS, 200);
-    let (definition, events) = (sessions(2), input(&sources));
+    let definition = sessions(2);
     let (expected, late) = recount(&sources);
     for fuse in fuses(3) {
-        let log = TestLog::new();
-        produce_all(&log, &sources, 7);
-        let mut kills = 0;
-        while is_killed(&log, &definition, fuse, events).await {
-            kills += 1;
-            assert!(kills < 1_000, "no progress");
-        }
-        run_to_the_end(&log, &definition, events).await;
+        let (log, kills) = kill_until_through(&definition, &sources, fuse).await;
         assert!(kills > 3, "only {kills} kills");
         assert_eq!(output(&log), expected, "{fuse:?}");
         assert_eq!(log.records("emoji-late", 0).len(), late, "{fuse:?}");
