@@ -13,7 +13,9 @@ mod error;
 mod front;
 mod gateway;
 mod hub;
+mod message;
 
 pub use config::{Limits, MqttConfig, StreamConfig};
 pub use error::MqttError;
 pub use gateway::{MqttGateway, MqttStatus};
+pub use message::{Message, NodePath, Origin, is_node_name};

@@ -5,7 +5,7 @@ use super::{
     normalise::{Mood, Row, moods},
     topic::stream_topic,
 };
-use crate::hub::Message;
+use crate::message::{Message, Origin};
 use std::{
     collections::VecDeque,
     sync::atomic::Ordering,
@@ -187,7 +187,8 @@ impl PartitionDelivery {
         };
         // Strings and finite numbers only: serialising does not fail.
         let payload = serde_json::to_vec(mood).ok()?;
-        Some(Message { topic: topic.into(), payload: payload.into() })
+        let origin = Origin { time_ms: Clock::system().now_ms(), ..Origin::default() };
+        Some(Message { topic: topic.into(), payload: payload.into(), retain: true, origin })
     }
 
     fn published(&self, moods: &[Mood], count: u64) {

@@ -10,7 +10,7 @@ mod router;
 
 pub use router::{Link, LinkEvent, LinkReceiver, LinkSender};
 
-use crate::config::Limits;
+use crate::{config::Limits, message::Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -36,13 +36,6 @@ const MAX_PUBLISH_CHUNK: usize = 500;
 #[error("{0}")]
 pub struct HubError(pub String);
 
-/// A message of the gateway itself; always retained.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    pub topic: Bytes,
-    pub payload: Bytes,
-}
-
 /// The seam between delivery and whatever fans out.
 #[async_trait]
 pub trait Publisher: Send + Sync + std::fmt::Debug + 'static {
@@ -58,7 +51,7 @@ pub struct Hub {
     /// The gateway's own link; `None` until the next publish after a restart.
     publisher: AsyncMutex<Option<Link>>,
     /// Last message per topic of the gateway, for a router that starts empty. At most `max_retained_topics`.
-    retained: Mutex<HashMap<Bytes, Bytes>>,
+    retained: Mutex<HashMap<Bytes, Message>>,
     /// Every filter of the current router (it never forgets one). At most `max_filters`.
     filters: Mutex<HashSet<String>>,
     /// Every topic that clients published to in the current router. At most `max_client_topics`.
@@ -134,12 +127,7 @@ impl Hub {
     }
 
     async fn publish_retained(&self, publisher: &mut Option<Link>) -> Result<(), HubError> {
-        let retained: Vec<Message> = self
-            .retained
-            .lock()
-            .iter()
-            .map(|(topic, payload)| Message { topic: topic.clone(), payload: payload.clone() })
-            .collect();
+        let retained: Vec<Message> = self.retained.lock().values().cloned().collect();
         self.publish_on(publisher, &retained).await
     }
 
@@ -150,9 +138,9 @@ impl Hub {
                 None => publisher.insert(self.attach("gateway", true).await?),
             };
             let accepted = async {
-                chunk
-                    .iter()
-                    .for_each(|message| link.sender.queue(message.topic.clone(), message.payload.clone(), true));
+                for message in chunk {
+                    link.sender.queue(message.topic.clone(), message.payload.clone(), message.retain);
+                }
                 link.sender.barrier()?;
                 link.receiver.until_barrier().await
             };
@@ -166,9 +154,9 @@ impl Hub {
 
     fn remember(&self, messages: &[Message]) {
         let mut retained = self.retained.lock();
-        for message in messages {
+        for message in messages.iter().filter(|message| message.retain) {
             if retained.len() < self.limits.max_retained_topics || retained.contains_key(&message.topic) {
-                retained.insert(message.topic.clone(), message.payload.clone());
+                retained.insert(message.topic.clone(), message.clone());
             }
         }
     }
@@ -217,9 +205,11 @@ fn silent() -> HubError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::message::Origin;
 
     fn message(topic: &str, payload: &str) -> Message {
-        Message { topic: Bytes::copy_from_slice(topic.as_bytes()), payload: Bytes::copy_from_slice(payload.as_bytes()) }
+        let (topic, payload) = (Bytes::copy_from_slice(topic.as_bytes()), Bytes::copy_from_slice(payload.as_bytes()));
+        Message { topic, payload, retain: true, origin: Origin::default() }
     }
 
     async fn first_frame(hub: &Hub, filter: &str) -> Bytes {
