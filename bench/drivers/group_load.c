@@ -6,20 +6,11 @@
  *   stream        one producer as fast as it can: plain, idempotent, or transactional (a commit ten times a second)
  *   rebalance     members of one group: how long until all have their share, after the first joins, one more join and one leave
  *
- * Prints one JSON line. Place: bench/run, part `groups`. The first second of a mode with a duration warms up and is not counted.
+ * Prints one JSON line. Place: bench/run, part `groups`. A mode with a duration warms up first (timed.h).
  */
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "timed.h"
 
-#include "driver.h"
-
-enum { MAX_CLIENTS = 256, MAX_SAMPLES = 1 << 21, ANSWER_MS = 30000, SETTLED_S = 120, COMMITS_A_SECOND = 10 };
+enum { ANSWER_MS = 30000, SETTLED_S = 120, COMMITS_A_SECOND = 10 };
 
 static struct options {
         const char *brokers, *topic, *id, *kind;
@@ -27,10 +18,6 @@ static struct options {
         int64_t bytes;
         pid_t server;
 } opt = {.partitions = 1, .size = 100, .clients = 1, .records = 1, .seconds = 5, .id = "bench", .kind = "plain", .bytes = 50000000};
-
-static uint32_t samples[MAX_SAMPLES];
-static atomic_size_t sample_count;
-static double counted_from, counted_to;
 
 static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
         char error[512];
@@ -43,17 +30,6 @@ static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
 
 static void check(rd_kafka_error_t *error, const char *what) {
         if (error) die(what, rd_kafka_error_string(error));
-}
-
-static void wait_until(double due) {
-        double now = monotonic_seconds();
-        if (due > now) usleep((useconds_t)((due - now) * 1e6));
-}
-
-static void keep(double from, double to) {
-        if (from < counted_from || to > counted_to) return;
-        size_t at = atomic_fetch_add(&sample_count, 1);
-        if (at < MAX_SAMPLES) samples[at] = (uint32_t)((to - from) * 1e6);
 }
 
 static char *payload_of(int size) {
@@ -110,24 +86,6 @@ static void *commit_transactions(void *number) {
                 keep(from, monotonic_seconds());
         }
         return NULL;
-}
-
-/* Runs the clients of a mode for its time, and tells what they did. */
-static void run_clients(void *(*run)(void *)) {
-        pthread_t threads[MAX_CLIENTS];
-        counted_from = monotonic_seconds() + 3; /* connecting, then warming up */
-        counted_to = counted_from + opt.seconds;
-        for (int i = 0; i < opt.clients; i++)
-                if (pthread_create(&threads[i], NULL, run, (void *)(intptr_t)i)) die("thread", strerror(errno));
-        wait_until(counted_from);
-        double cpu = cpu_seconds_of(opt.server);
-        wait_until(counted_to);
-        cpu = cpu_seconds_of(opt.server) - cpu;
-        for (int i = 0; i < opt.clients; i++) pthread_join(threads[i], NULL);
-        size_t counted = atomic_load(&sample_count), kept = counted < MAX_SAMPLES ? counted : MAX_SAMPLES;
-        sort_samples(samples, kept);
-        printf("{\"count\":%zu,\"seconds\":%d,\"rate\":%.1f,\"cpu_seconds\":%.4f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", counted, opt.seconds,
-               (double)counted / opt.seconds, cpu, quantile_ms(samples, kept, 0.5), quantile_ms(samples, kept, 0.99));
 }
 
 /* ---------------------------------------------------------------- stream */
@@ -260,8 +218,8 @@ int main(int argc, char **argv) {
                                 "       [-n RECORDS_A_TRANSACTION] [-d SECONDS] [-i ID] [-k plain|idempotent|transactional] [-B BYTES] [-P SERVER_PID]\n");
                 return 2;
         }
-        if (!strcmp(mode, "commits")) run_clients(commit_offsets);
-        else if (!strcmp(mode, "transactions")) run_clients(commit_transactions);
+        if (!strcmp(mode, "commits")) run_timed(commit_offsets, opt.clients, opt.seconds, opt.server);
+        else if (!strcmp(mode, "transactions")) run_timed(commit_transactions, opt.clients, opt.seconds, opt.server);
         else if (!strcmp(mode, "stream")) stream();
         else if (!strcmp(mode, "rebalance")) rebalance();
         else die("no such mode", mode);

@@ -2,31 +2,18 @@
  * sync_load: many producers on librdkafka, each of which waits for the answer to its record before it sends the next.
  *
  * Job: what an acknowledgement costs when it is the thing that is waited for. With a rate the records are sent at their times,
- * spread over the producers, else as fast as answers come. Prints one JSON line, with the fields of log_load's.
- * Place: bench/run, part `durability`. The first second warms up and is not counted.
+ * spread over the producers, else as fast as answers come. Prints one JSON line.
+ * Place: bench/run, part `durability`.
  */
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "timed.h"
 
-#include "driver.h"
-
-enum { MAX_CLIENTS = 256, MAX_SAMPLES = 1 << 21, ANSWER_MS = 30000 };
+enum { ANSWER_MS = 30000 };
 
 static struct options {
         const char *brokers, *topic;
         int partitions, size, clients, rate, seconds;
         pid_t server;
 } opt = {.partitions = 1, .size = 100, .clients = 64, .seconds = 5};
-
-static uint32_t samples[MAX_SAMPLES];
-static atomic_size_t sample_count;
-static double counted_from, counted_to;
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) {
         (void)rk;
@@ -58,11 +45,6 @@ static void send_one(rd_kafka_t *rk, rd_kafka_topic_t *topic, int partition, cha
         }
 }
 
-static void wait_until(double due) {
-        double now = monotonic_seconds();
-        if (due > now) usleep((useconds_t)((due - now) * 1e6));
-}
-
 static void *run(void *number) {
         const int client = (int)(intptr_t)number;
         int answered = 0;
@@ -76,10 +58,7 @@ static void *run(void *number) {
                 if (opt.rate) wait_until(first + step * (double)i);
                 double sent = monotonic_seconds();
                 send_one(rk, topic, client % opt.partitions, payload, &answered);
-                double now = monotonic_seconds();
-                if (sent < counted_from || now > counted_to) continue;
-                size_t at = atomic_fetch_add(&sample_count, 1);
-                if (at < MAX_SAMPLES) samples[at] = (uint32_t)((now - sent) * 1e6);
+                keep(sent, monotonic_seconds());
         }
         return NULL; /* librdkafka's orderly end takes seconds, and nobody waits for it */
 }
@@ -100,20 +79,7 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "usage: sync_load -b HOST:PORT -t TOPIC [-p PARTITIONS] [-s RECORD_BYTES] [-c CLIENTS] [-r RECORDS_PER_S] [-d SECONDS] [-P SERVER_PID]\n");
                 return 2;
         }
-        pthread_t threads[MAX_CLIENTS];
-        counted_from = monotonic_seconds() + 2; /* connecting, then a second of warming up */
-        counted_to = counted_from + opt.seconds;
-        for (int i = 0; i < opt.clients; i++)
-                if (pthread_create(&threads[i], NULL, run, (void *)(intptr_t)i)) die("thread", strerror(errno));
-        wait_until(counted_from);
-        double cpu = cpu_seconds_of(opt.server);
-        wait_until(counted_to);
-        cpu = cpu_seconds_of(opt.server) - cpu;
-        for (int i = 0; i < opt.clients; i++) pthread_join(threads[i], NULL);
-        size_t counted = atomic_load(&sample_count), kept = counted < MAX_SAMPLES ? counted : MAX_SAMPLES;
-        sort_samples(samples, kept);
-        printf("{\"records\":%zu,\"seconds\":%d,\"rate\":%.1f,\"cpu_seconds\":%.4f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}\n", counted,
-               opt.seconds, (double)counted / opt.seconds, cpu, quantile_ms(samples, kept, 0.5), quantile_ms(samples, kept, 0.99), quantile_ms(samples, kept, 0.999));
+        run_timed(run, opt.clients, opt.seconds, opt.server);
         fflush(stdout);
         _exit(0);
 }

@@ -40,5 +40,5 @@ def once(choice, fleet, server, name, config, rate, results, label=""):
     topic.delete()
     if results:
         paced = f"{rate}/s" if rate else "closed loop"
-        results.add("durability", label, load=paced, records_per_s=got["rate"], cpu_us_per_record=got["cpu_seconds"] / max(got["records"], 1) * 1e6,
+        results.add("durability", label, load=paced, records_per_s=got["rate"], cpu_us_per_record=got["cpu_seconds"] / max(got["count"], 1) * 1e6,
                     **{key: got[key] for key in ("p50_ms", "p99_ms", "p999_ms")})
