@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ecosystem.connect import Worker
-from groups.rig import Broker, read_committed
+from groups.rig import read_committed
 from suite import process
 
 LINES = 3000
@@ -38,13 +38,6 @@ class Files:
         while wanted not in self.arrived():
             assert not deadline.passed(), f"{wanted} did not arrive\n" + "\n".join(worker.report() for worker in workers)
             time.sleep(0.1)
-
-
-@pytest.fixture
-def broker(binary, tmp_path):
-    running = Broker(binary, tmp_path / "data").start()
-    yield running
-    running.close()
 
 
 @pytest.fixture

@@ -3,17 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from groups.rig import Broker, Program, Source, read_committed
+from groups.rig import Program, Source, read_committed
 
 PARTITIONS = 2
 BATCHES_BETWEEN = 3
-
-
-@pytest.fixture
-def broker(binary, tmp_path):
-    running = Broker(binary, tmp_path / "data").start()
-    yield running
-    running.close()
 
 
 @pytest.fixture
