@@ -66,7 +66,7 @@ impl ConsumerGroupConfig {
 
 impl Default for ConsumerGroupSettings {
     fn default() -> Self {
-        Self { session_timeout_ms: 45_000, heartbeat_interval_ms: 5_000, assignment_interval_ms: 1_000 }
+        Self { session_timeout_ms: 45_000, heartbeat_interval_ms: 5_000, assignment_interval_ms: 0 }
     }
 }
 

@@ -42,6 +42,8 @@ pub enum GroupError {
     StaleMemberEpoch,
     #[error("another member uses this group instance id and has not left")]
     UnreleasedInstanceId,
+    #[error("OffsetCommit before version 9 does not know member epochs")]
+    UnsupportedVersion,
     #[error("there is no such server-side assignor")]
     UnsupportedAssignor,
     #[error("the regular expression is not valid")]

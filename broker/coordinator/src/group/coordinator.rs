@@ -296,8 +296,9 @@ impl GroupCoordinator {
         }
         let step = &mut Step { config, timers, out, group: request.group.clone(), now_ms };
         let admitted = match request.generation {
-            // Who names a generation says that the group exists; clients before OffsetCommit v9 are told otherwise.
-            generation if !exists && generation >= 0 => Err(GroupError::GroupIdNotFound),
+            // Who names a generation says that the group exists.
+            generation if !exists && generation >= 0 && request.knows_member_epochs => Err(GroupError::GroupIdNotFound),
+            generation if !exists && generation >= 0 => Err(GroupError::IllegalGeneration),
             _ => group.classic.admit_commit(request, step),
         };
         let admitted = admitted.map(|()| offsets::ALL);

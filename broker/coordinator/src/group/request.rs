@@ -188,6 +188,8 @@ pub struct OffsetCommitRequest {
     pub instance_id: Option<Arc<str>>,
     /// `None`: `offsets.retention.minutes` holds.
     pub retention_ms: Option<i64>,
+    /// OffsetCommit 9 or later (KIP-848). Who speaks of generations alone is told of generations alone.
+    pub knows_member_epochs: bool,
     pub offsets: Vec<OffsetToCommit>,
 }
 

@@ -365,6 +365,7 @@ fn commit(client: &Client, offsets: &[(i32, i64)]) -> Request {
         member_id: client.id(),
         instance_id: client.instance_id(),
         retention_ms: None,
+        knows_member_epochs: true,
         offsets: offsets.iter().map(offset).collect(),
     })
 }

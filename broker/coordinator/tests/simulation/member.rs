@@ -99,6 +99,7 @@ impl Member {
             member_id: self.id.clone(),
             instance_id: self.instance_id.clone(),
             retention_ms: None,
+            knows_member_epochs: true,
             offsets: offsets.iter().map(|(partition, at)| offset(*partition, *at)).collect(),
         })
     }

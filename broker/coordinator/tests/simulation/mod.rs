@@ -167,6 +167,7 @@ impl World {
             member_id: self.members[index].id.clone(),
             instance_id: None,
             retention_ms: None,
+            knows_member_epochs: true,
             offsets: vec![offset(0, 0)],
         };
         if request.generation < 0 || request.member_id.is_empty() {

@@ -70,11 +70,12 @@ async fn handle(
         member_id: request.member_id.to_string(),
         instance_id: instance(request.group_instance_id.as_ref()),
         retention_ms: Some(request.retention_time_ms).filter(|retention_ms| *retention_ms >= 0),
+        knows_member_epochs: version >= 9,
         offsets,
     };
     let results = groups.commit(commit).await;
     let whole = results.as_ref().err().copied();
-    let mut results = Results { version, whole, each: results.unwrap_or_default().into_iter() };
+    let mut results = Results { whole, each: results.unwrap_or_default().into_iter() };
     let pairs = request.topics.iter().zip(&hosted);
     let topics = pairs.map(|(topic, hosted)| results.topic(topic, hosted)).collect();
     OffsetCommitResponse::default().with_topics(topics)
@@ -103,7 +104,6 @@ fn offsets_of(topic: &OffsetCommitRequestTopic, hosted: &[bool]) -> Vec<OffsetTo
 
 /// The coordinator's results, in the order in which the hosted partitions were asked for.
 struct Results {
-    version: i16,
     whole: Option<GroupError>,
     each: std::vec::IntoIter<PartitionResult>,
 }
@@ -127,11 +127,6 @@ impl Results {
 
     fn next(&mut self) -> i16 {
         let each = self.each.next().and_then(|result| result.error);
-        match self.whole.or(each) {
-            Some(GroupError::GroupIdNotFound) if self.version < 9 => groups::code(Some(GroupError::IllegalGeneration)),
-            // Who speaks of generations alone cannot know member epochs.
-            Some(GroupError::StaleMemberEpoch) if self.version < 9 => ResponseError::UnsupportedVersion.code(),
-            error => groups::code(error),
-        }
+        groups::code(self.whole.or(each))
     }
 }

@@ -136,6 +136,7 @@ async fn commit(
         member_id: request.member_id.to_string(),
         instance_id: instance(request.group_instance_id.as_ref()),
         retention_ms: None,
+        knows_member_epochs: true,
         offsets,
     };
     if commit.group.is_empty() {

@@ -167,6 +167,7 @@ impl Groups {
             member_id: String::new(),
             instance_id: None,
             retention_ms: None,
+            knows_member_epochs: true,
             offsets: offsets.iter().map(offset).collect(),
         };
         let results = self.commit(request).await?;

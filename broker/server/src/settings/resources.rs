@@ -75,7 +75,7 @@ const CLIENT_METRICS: &[ResourceSetting] = {
 const GROUP: &[ResourceSetting] = {
     use SettingType::{Boolean, Int, String};
     &[
-        row("consumer.assignment.interval.ms", Int, "1000", Some("group.consumer.assignment.interval.ms"), OfBroker, "Least time between two assignments of a consumer group."),
+        row("consumer.assignment.interval.ms", Int, "0", Some("group.consumer.assignment.interval.ms"), OfBroker, "Least time between two assignments of a consumer group."),
         row("consumer.heartbeat.interval.ms", Int, "5000", Some("group.consumer.heartbeat.interval.ms"), OfBroker, "How often members of a consumer group are heard of."),
         row("consumer.session.timeout.ms", Int, "45000", Some("group.consumer.session.timeout.ms"), OfBroker, "Silence after which a member of a consumer group is gone."),
         row("share.assignment.interval.ms", Int, "1000", Some("group.share.assignment.interval.ms"), OfBroker, "Least time between two assignments of a share group."),

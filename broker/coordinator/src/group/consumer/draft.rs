@@ -24,6 +24,8 @@ pub(super) struct Scene<'a> {
     pub topics: &'a TopicsImage,
     pub settings: ConsumerGroupSettings,
     pub default_assignor: Assignor,
+    /// How many groups the shard has.
+    pub groups: usize,
     pub now_ms: i64,
 }
 

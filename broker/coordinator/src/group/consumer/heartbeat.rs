@@ -9,11 +9,14 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Members of a group that has just changed are asked back after this long, and then less and less often: so a second member that
-/// joins soon after the first has its partitions soon, and not after a whole heartbeat interval.
+/// Members of a group that has just changed are asked back after this long, and then less and less often.
 const SHORTEST_INTERVAL_MS: i64 = 50;
 /// The share of the time since the last change that may pass until the next heartbeat.
 const PATIENCE: i64 = 4;
+/// Each member is asked back after this long for every member that the shard may have, if that is sooner: 40 heartbeats a second
+/// cost nothing, and the few members of a test, or of a small installation, hear at once that another one has joined or left,
+/// and not after a whole heartbeat interval.
+const INTERVAL_MS_A_MEMBER: i64 = 25;
 
 impl Draft<'_> {
     /// The heartbeat of a member that joins or stays. `max_size`: `group.consumer.max.size`.
@@ -99,9 +102,15 @@ impl Draft<'_> {
         let (configured, now_ms) = (self.scene.settings.heartbeat_interval_ms, self.scene.now_ms);
         let due_ms = match self.assignment_due_ms() {
             Some(due_ms) => due_ms.saturating_sub(now_ms),
-            None => now_ms.saturating_sub(self.target_epoch.timestamp_ms) / PATIENCE,
+            None => (now_ms.saturating_sub(self.target_epoch.timestamp_ms) / PATIENCE).min(self.affordable_interval_ms()),
         };
         i32::try_from(due_ms.max(SHORTEST_INTERVAL_MS)).unwrap_or(configured).min(configured)
+    }
+
+    /// As if all groups of the shard were as large as this one.
+    fn affordable_interval_ms(&self) -> i64 {
+        let members = self.members.len().saturating_mul(self.scene.groups);
+        i64::try_from(members).unwrap_or(i64::MAX).saturating_mul(INTERVAL_MS_A_MEMBER)
     }
 }
 

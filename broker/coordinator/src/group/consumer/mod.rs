@@ -216,6 +216,9 @@ impl ConsumerGroup {
         let behind = match self.members.get(request.member_id.as_str()) {
             _ if claimed < 0 && (self.is_empty() || is_transactional && names_nobody) => None,
             None => return Err(GroupError::UnknownMemberId),
+            Some(member) if !(is_transactional || request.knows_member_epochs || member.said.classic.is_some()) => {
+                return Err(GroupError::UnsupportedVersion);
+            }
             Some(member) if claimed > member.current.epoch => return Err(member.stale()),
             Some(member) => Some(member).filter(|member| claimed < member.current.epoch),
         };

@@ -297,7 +297,8 @@ impl GroupCoordinator {
     }
 
     fn scene(&self, settings: ConsumerGroupSettings, now_ms: i64) -> Scene<'_> {
-        Scene { topics: &self.topics, settings, default_assignor: self.config.consumer.default_assignor(), now_ms }
+        let default_assignor = self.config.consumer.default_assignor();
+        Scene { topics: &self.topics, settings, default_assignor, groups: self.groups.len(), now_ms }
     }
 
     /// Lets `act` work on the group. If it fails, it leaves nothing behind.

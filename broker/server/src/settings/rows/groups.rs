@@ -10,7 +10,7 @@ use crate::settings::{
 
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    works("group.consumer.assignment.interval.ms", Int, Some("1000"), AtLeast(0), ClusterWide, "Least time between two target assignments of a consumer group (KIP-1263)."),
+    works("group.consumer.assignment.interval.ms", Int, Some("0"), AtLeast(0), ClusterWide, "Least time between two target assignments of a consumer group (KIP-1263)."),
     works("group.consumer.assignors", List, Some("uniform,range"), Any, ReadOnly, "The server-side assignors that members may ask for, the default one first."),
     works("group.consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), ReadOnly, "How often members of a consumer group are heard of, when it does not change."),
     works("group.consumer.max.assignment.interval.ms", Int, Some("15000"), AtLeast(0), ReadOnly, "Largest consumer.assignment.interval.ms of a group."),
