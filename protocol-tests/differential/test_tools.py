@@ -22,6 +22,8 @@ HIDDEN = [
     (r"(?<![\w-])[\w-]{22}(?![\w-])", "$id"),
     (r"\b1[0-9]{12}\b", "$ms"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,:]\d+Z?", "$time"),
+    # Of the metadata log, and so of all that has happened.
+    (r"\bEpoch: \d+", "Epoch: $epoch"),
     # A dynamic default of the cluster, shown as such by one release of the tools and not by another.
     (r"(?<=Configs: )min\.insync\.replicas=1,?", ""),
     # Shown because it is written out in the broker's settings: "topic setting `tifo.durability` and broker setting `durability`".

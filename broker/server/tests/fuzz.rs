@@ -29,6 +29,8 @@ use tifo_storage::record_batch::{BatchBuilder, Compression};
 
 const SECONDS: u64 = 30;
 const THREADS: u64 = 2;
+/// Most processor time that one frame may take from the thread that serves everybody, in a build without optimization.
+const MOST_CPU: Duration = Duration::from_millis(500);
 /// Every API and version gets at least so many, however slow the machine.
 const LEAST_ROUNDS: usize = 3;
 /// Most changes to one frame.
@@ -148,16 +150,29 @@ impl Fuzzer {
         let frame = Bytes::from(frame);
         let (limit, allocated) = memory::allocated_by(|| fuzzing::decode(&frame));
         assert!(allocated <= limit + memory::SLACK, "decodes to {allocated} bytes: {}", shown(&frame));
-        self.house.knock(frame.clone());
-        assert_eq!(PANICS.load(Ordering::SeqCst), 0, "a panic, at this frame or shortly before: {}", shown(&frame));
+        self.knock(frame);
     }
 
     fn append(&mut self, batch: Vec<u8>) {
         if let Some(frame) = batches::produce(batch) {
-            self.house.knock(frame.clone());
-            assert_eq!(PANICS.load(Ordering::SeqCst), 0, "a panic, at this batch or shortly before: {}", shown(&frame));
+            self.knock(frame);
         }
     }
+
+    /// The house has one thread: as long as a frame works on it, all others wait.
+    fn knock(&mut self, frame: Bytes) {
+        let before = cpu_time();
+        self.house.knock(frame.clone());
+        let used = cpu_time().saturating_sub(before);
+        assert_eq!(PANICS.load(Ordering::SeqCst), 0, "a panic, at this frame or shortly before: {}", shown(&frame));
+        assert!(used < MOST_CPU, "others wait for {used:?} of work on this frame: {}", shown(&frame));
+    }
+}
+
+/// Of this thread. A busy machine does not add to it.
+fn cpu_time() -> Duration {
+    let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(schedstat.split_whitespace().next().unwrap().parse().unwrap())
 }
 
 fn shown(frame: &[u8]) -> String {

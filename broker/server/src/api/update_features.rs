@@ -69,6 +69,7 @@ fn complaint(node_id: i32, update: &FeatureUpdateKey, version: i16) -> Option<St
             "The controller does not support the given upgrade type.".to_owned()
         }
         _ if level < 0 => "A feature version cannot be less than 0.".to_owned(),
+        None if level == 0 => format!("Feature {name} not found."),
         None => format!("Local controller {node_id} does not support this feature."),
         Some(Feature { min, max, .. }) if level < *min || level > *max => {
             format!("Local controller {node_id} only supports versions {min}-{max}")
