@@ -224,7 +224,7 @@ impl Line {
             member_id: self.member(),
             instance_id: self.instance(),
             retention_ms: self.get("retention").parse().ok(),
-            knows_member_epochs: self.get("version").parse().is_ok_and(|version: i16| version >= 9) || self.get("version").is_empty(),
+            knows_member_epochs: self.number("version", 9) >= 9,
             offsets: self.get("offsets").split(',').map(offset).collect(),
         }
     }

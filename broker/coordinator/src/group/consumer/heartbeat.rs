@@ -102,7 +102,9 @@ impl Draft<'_> {
         let (configured, now_ms) = (self.scene.settings.heartbeat_interval_ms, self.scene.now_ms);
         let due_ms = match self.assignment_due_ms() {
             Some(due_ms) => due_ms.saturating_sub(now_ms),
-            None => (now_ms.saturating_sub(self.target_epoch.timestamp_ms) / PATIENCE).min(self.affordable_interval_ms()),
+            None => {
+                (now_ms.saturating_sub(self.target_epoch.timestamp_ms) / PATIENCE).min(self.affordable_interval_ms())
+            }
         };
         i32::try_from(due_ms.max(SHORTEST_INTERVAL_MS)).unwrap_or(configured).min(configured)
     }
