@@ -3,10 +3,13 @@
 The first link is Apache Kafka's client, the second franz-go's GroupTransactSession.
 """
 import random
+import signal
 
 from groups import judge
 from groups.rig import Broker, Program, Source, Watcher, read_committed
 from rig import eventually
+from suite.proxy import StrikingProxy
+from suite.wire import END_TXN, SYNC_GROUP, TXN_OFFSET_COMMIT
 
 PARTITIONS = 2
 LINKS = 2
@@ -27,8 +30,8 @@ def java(oracle_dir, classes):
 
 class Chain:
     def __init__(self, binary, data_dir, copiers, seed, protocol="classic", say=lambda line: None):
-        self.random, self.say = random.Random(seed), say
-        self.broker = Broker(binary, data_dir)
+        self.random, self.say, self._seed = random.Random(seed), say, seed
+        self.broker, self._proxy = Broker(binary, data_dir), None
         self.copiers = []
         self._programs, self._protocol = copiers, protocol
 
@@ -39,10 +42,14 @@ class Chain:
         finally:
             for copier in self.copiers:
                 copier.end()
+            if self._proxy:
+                self._proxy.end()
             self.broker.close()
 
     def _go(self, faults):
         self.broker.start()
+        self._proxy = StrikingProxy(self.broker.bootstrap, self._seed)
+        self.broker.advertise(self._proxy.address)
         self.broker.create(**{f"chain-{number}": PARTITIONS for number in range(LINKS + 1)})
         source = Source(self.broker, "chain-0", PARTITIONS)
         watchers = [Watcher(self.broker, group(link)) for link in range(LINKS)]
@@ -72,13 +79,33 @@ class Chain:
             self.copiers.append(copier)
 
     def _fault(self, number):
-        """Each kind in turn, then at random; the next one comes when the first link copies again."""
-        kinds = [self.broker.kill_and_start, self._stall, self._kill_a_copier]
+        """Each kind in turn, then at random; the next one comes when the last link copies again."""
+        kinds = [self._kill_at_the_end_of_a_transaction, self._stall_at_a_commit, self._kill_in_a_rebalance,
+                 self.broker.kill_and_start, self._stall, self._kill_a_copier]
         act = kinds[number] if number < len(kinds) else self.random.choice(kinds)
         self.say(f"fault {number + 1}: {act.__name__}")
         act()
         before = self._committed()
         self._await(lambda: self._committed() > before, "copying goes on")
+
+    def _kill_at_the_end_of_a_transaction(self):
+        self._strike(END_TXN, signal.SIGKILL)
+        self.broker.kill_and_start()
+
+    def _stall_at_a_commit(self):
+        self._strike(TXN_OFFSET_COMMIT, signal.SIGSTOP)
+        self.broker.go_on_after(self.random.uniform(*STALL_S))
+
+    def _kill_in_a_rebalance(self):
+        """The copier that comes back brings it about."""
+        self._strike(SYNC_GROUP, signal.SIGKILL, self._kill_a_copier)
+        self.broker.kill_and_start()
+
+    def _strike(self, api_key, number, cause=lambda: None):
+        process = self.broker.process
+        fallen = self._proxy.arm(api_key, lambda: process.send_signal(number))
+        cause()
+        assert fallen.wait(SETTLED_S), f"no request {api_key} came"
 
     def _stall(self):
         self.broker.stop_for(self.random.uniform(*STALL_S))

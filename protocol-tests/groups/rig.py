@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from rig import Tifo as Process
 from suite import process
@@ -35,10 +35,21 @@ class Broker(Process):
     def stop_for(self, seconds):
         """It stands still, as a machine does that swaps or migrates: connections stay open."""
         self.process.send_signal(signal.SIGSTOP)
+        self.go_on_after(seconds)
+
+    def go_on_after(self, seconds):
         try:
             threading.Event().wait(seconds)
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    def advertise(self, address):
+        """What clients are told, from the next request on and after a kill too."""
+        setting = ConfigEntry("advertised.listeners", f"PLAINTEXT://{address}", incremental_operation=AlterConfigOpType.SET)
+        own = ConfigResource(ConfigResource.Type.BROKER, "0", incremental_configs=[setting])
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        for future in admin.incremental_alter_configs([own]).values():
+            future.result(ADMIN_S)
 
     def get(self, path, timeout=90):
         with urllib.request.urlopen(f"{self.http}{path}", timeout=timeout) as answer:

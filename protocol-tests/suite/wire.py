@@ -6,7 +6,7 @@ from contextlib import closing
 
 from suite.process import Deadline
 
-PRODUCE, INIT_PRODUCER_ID = 0, 22
+PRODUCE, SYNC_GROUP, INIT_PRODUCER_ID, END_TXN, TXN_OFFSET_COMMIT = 0, 14, 22, 26, 28
 PRODUCE_VERSION, INIT_PRODUCER_ID_VERSION = 7, 1
 TIMEOUT_S = 20
 ACKS_ALL = -1

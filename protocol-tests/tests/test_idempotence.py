@@ -4,7 +4,7 @@ import time
 import pytest
 
 from suite import batches, checks, clients, dump_log, produce_answers, wire
-from suite.cutting_proxy import CuttingProxy
+from suite.proxy import CuttingProxy
 from suite.workload import workload
 
 PER_BATCH = 10
