@@ -54,6 +54,8 @@ pub(crate) enum Deadline {
     Consumer(GroupId, MemberId, ConsumerTimer),
     /// A consumer group has become a classic one.
     BecameClassic(GroupId),
+    /// A classic member may have taken the place of the last other one of a consumer group.
+    MaybeClassic(GroupId),
     OffsetExpiry,
 }
 
@@ -112,7 +114,7 @@ impl GroupCoordinator {
         let mut out = Output::default();
         while let Some(deadline) = self.timers.pop_due(now_ms) {
             // A consumer group is what its records say: the next step has to see them.
-            let is_of_consumer = matches!(deadline, Deadline::Consumer(..));
+            let is_of_consumer = matches!(deadline, Deadline::Consumer(..) | Deadline::MaybeClassic(_));
             self.end(deadline, now_ms, &mut out);
             if is_of_consumer && !out.records.is_empty() {
                 break;
@@ -343,6 +345,9 @@ impl GroupCoordinator {
             }
             Deadline::Sync(group) => self.with_classic(&group, now_ms, out, |classic, step| classic.sync_ended(step)),
             Deadline::Consumer(group, member, timer) => self.end_consumer_timer(&group, &member, timer, now_ms, out),
+            Deadline::MaybeClassic(group) => {
+                self.become_classic(&group, &[], now_ms, out);
+            }
             Deadline::BecameClassic(group) => {
                 self.with_classic(&group, now_ms, out, |classic, step| classic.converted(step));
             }

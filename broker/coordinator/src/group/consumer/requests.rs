@@ -206,6 +206,10 @@ impl GroupCoordinator {
             self.arm(group, &id, ConsumerTimer::Session, request.session_timeout_ms, now_ms);
             self.arm(group, &id, ConsumerTimer::Sync, request.rebalance_timeout_ms, now_ms);
         }
+        if request.instance_id.is_some() {
+            // It may have taken the place of the last member of the new protocol; that shows once its records are there.
+            self.timers.set(Deadline::MaybeClassic(group.clone()), now_ms);
+        }
         Ok(joined)
     }
 
@@ -230,21 +234,32 @@ impl GroupCoordinator {
             use ConsumerTimer::{Join, Revocation, Session, Sync};
             [Session, Revocation, Join, Sync].into_iter().for_each(|timer| self.disarm(group, id, timer));
         }
-        let Some(consumer) = self.groups.get(group).and_then(|group| group.consumer.as_ref()) else { return };
-        let classic = consumer.to_classic(ids, &self.config.consumer, self.config.max_size, &self.topics, now_ms);
-        let Some(classic) = classic else {
+        if !self.become_classic(group, ids, now_ms, out) {
             // A group that is there can be worked on, and this cannot fail.
             let _ = self.with_draft(group, now_ms, out, |draft| {
                 draft.fence(ids);
                 Ok(())
             });
-            return;
-        };
+        }
+    }
+
+    /// The group without `leaving` becomes a classic one, if nobody else speaks the new protocol. Whether it does.
+    pub(in crate::group) fn become_classic(
+        &mut self,
+        group: &GroupId,
+        leaving: &[MemberId],
+        now_ms: i64,
+        out: &mut Output,
+    ) -> bool {
+        let Some(consumer) = self.groups.get(group).and_then(|group| group.consumer.as_ref()) else { return false };
+        let classic = consumer.to_classic(leaving, &self.config.consumer, self.config.max_size, &self.topics, now_ms);
+        let Some(classic) = classic else { return false };
         let tombstones = consumer.tombstones().into_iter();
         out.records.extend(tombstones.map(|fact| Record::Consumer { group: group.clone(), fact }));
         out.records.push(Record::GroupMetadata { group: group.clone(), value: Some(classic) });
         // Once the records are there.
         self.timers.set(Deadline::BecameClassic(group.clone()), now_ms);
+        true
     }
 
     /// Tombstones for a consumer group without members, which a classic group is about to take the place of.
