@@ -191,6 +191,10 @@ impl ShareGroups {
         if group.is_some_and(|group| !group.members.is_empty()) {
             return Decision::refused(ShareError::NonEmptyGroup);
         }
+        if add.initialized.is_empty() {
+            // Nothing begins: no group either.
+            return Decision::accepted(Vec::new(), ());
+        }
         let mut draft = Draft::of(id, group);
         let mut states = draft.group.states.clone().unwrap_or_default();
         for (topic, added) in &add.initialized {

@@ -45,6 +45,7 @@ async fn handle(shares: &Shares, catalog: &Catalog, request: ShareGroupDescribeR
     for id in request.group_ids {
         let described = match shares.groups().describe_share(&id.0).await {
             Ok(Some(group)) => described(group, catalog).with_authorized_operations(operations),
+            Ok(None) if id.0.is_empty() => refused(ShareError::InvalidGroupId, &ShareError::InvalidGroupId.to_string()),
             Ok(None) => refused(ShareError::GroupIdNotFound, &format!("Group {} not found.", &*id.0)),
             Err(error) => refused(error, &error.to_string()),
         };
