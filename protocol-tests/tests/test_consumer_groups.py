@@ -103,6 +103,20 @@ def test_a_rolling_upgrade_and_back(target, places, tool_server, ending):
     assert len(read_offsets([classic, modern, again])) == RECORDS, "what was committed is read once"
 
 
+def test_a_pattern_finds_topics_that_come_later(target, places, tool_server, ending):
+    """librdkafka sends a topic that begins with ^ as SubscribedTopicRegex; the broker looks for it."""
+    client = clients.make("confluent-kafka", places, tool_server)
+    stem = target.new_name("pattern")
+    client.create(target, f"{stem}-first", PARTITIONS)
+    member = client.member(target, f"^{stem}-.*", f"group-{stem}", ENDLESS, "consumer")
+    ending(member)
+    member.wait_assigned(lambda assigned: assigned == ALL)
+    client.create(target, f"{stem}-second", PARTITIONS)
+    client.create(target, f"{stem}second", PARTITIONS)
+    member.wait_assigned(lambda assigned: sorted(assigned) == sorted(ALL * 2))
+    member.stop()
+
+
 def test_dump_log_reads_the_records(target, places, tool_server, ending):
     client = clients.make("confluent-kafka", places, tool_server)
     group = Group(target, client, ending, "dumped")
