@@ -3,15 +3,15 @@
 //! Holds at every step: no partition has two holders; what came to one member in an epoch never came to another in the same;
 //! offsets never go back once they were acknowledged; who does not hold a partition cannot commit for it.
 
-use super::Random;
+use super::{Random, offset, shard::Shard};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 use tifo_coordinator::{
-    ConsumerGroupSettings, GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket,
+    ConsumerGroupSettings, GroupError, Record, Reply, Request,
     assignment::{Assignment, TopicMetadata, TopicsImage},
-    group::{ConsumerHeartbeatReply, ConsumerHeartbeatRequest, OffsetCommitRequest, OffsetToCommit},
+    group::{ConsumerHeartbeatReply, ConsumerHeartbeatRequest, OffsetCommitRequest},
     record::{ConsumerRecord, MemberAssignment},
 };
 use uuid::Uuid;
@@ -98,17 +98,14 @@ impl Client {
 
 struct World {
     random: Random,
-    now_ms: i64,
-    coordinator: GroupCoordinator,
+    shard: Shard,
     topics: Arc<TopicsImage>,
-    records: Vec<Record>,
     clients: Vec<Client>,
-    tickets: u64,
-    replies: BTreeMap<Ticket, Reply>,
     acknowledged: BTreeMap<i32, i64>,
     /// Which client a partition came to in which epoch.
     came_to: BTreeMap<(Uuid, i32, i32), String>,
-    appends_fail: bool,
+    /// How many of the shard's records are in there.
+    noted: usize,
 }
 
 impl World {
@@ -116,19 +113,14 @@ impl World {
         let client = |number| Client { number, life: 0, epoch: 0, owned: Assignment::new(), asleep: 0 };
         let mut world = Self {
             random: Random::new(seed),
-            now_ms: 0,
-            coordinator: GroupCoordinator::new(GroupConfig::default()),
+            shard: Shard::new(),
             topics: Arc::default(),
-            records: Vec::new(),
             clients: (0..CLIENTS).map(client).collect(),
-            tickets: 0,
-            replies: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             came_to: BTreeMap::new(),
-            appends_fail: false,
+            noted: 0,
         };
         world.set_topics(&[("t", 6)]);
-        world.coordinator.loaded(0);
         world
     }
 
@@ -147,8 +139,8 @@ impl World {
             94..96 => self.clients[index].asleep = self.random.below(LONGEST_SLEEP),
             96..97 => self.restart(),
             97..98 => self.change_topics(),
-            98..99 => self.appends_fail = true,
-            _ => self.appends_fail = false,
+            98..99 => self.shard.appends_fail = true,
+            _ => self.shard.appends_fail = false,
         }
     }
 
@@ -166,7 +158,7 @@ impl World {
     fn set_topics(&mut self, topics: &[(&str, i32)]) {
         let topic = |(name, count): &(&str, i32)| TopicMetadata::new((*name).into(), topic_id(name), *count);
         self.topics = Arc::new(TopicsImage::new(self.topics.version() + 1, topics.iter().map(topic)));
-        self.coordinator.set_topics(self.topics.clone());
+        self.shard.coordinator.set_topics(self.topics.clone());
     }
 
     fn advance(&mut self, index: usize, is_lost: bool) {
@@ -230,62 +222,39 @@ impl World {
     }
 
     fn restart(&mut self) {
-        self.coordinator = self.replayed();
-        self.coordinator.set_topics(self.topics.clone());
-        let output = self.coordinator.loaded(self.now_ms);
-        self.finish(output);
+        let topics = self.topics.clone();
+        self.shard.restart(|coordinator| coordinator.set_topics(topics));
+        self.note();
     }
 
     fn pass(&mut self, elapsed_ms: i64) {
-        let until_ms = self.now_ms + elapsed_ms;
-        while let Some(deadline) = self.coordinator.next_deadline().filter(|deadline| *deadline <= until_ms) {
-            self.now_ms = self.now_ms.max(deadline);
-            let output = self.coordinator.expire(self.now_ms);
-            self.finish(output);
-        }
-        self.now_ms = until_ms;
+        self.shard.pass(elapsed_ms);
+        self.note();
     }
 
     fn call(&mut self, request: Request) -> Reply {
-        let ticket = Ticket(self.tickets);
-        self.tickets += 1;
-        let output = self.coordinator.handle(ticket, request, self.now_ms);
-        self.finish(output);
-        self.replies.remove(&ticket).expect("an answer at once")
+        let asked = self.shard.send(request);
+        self.note();
+        let reply = self.shard.take_replies().into_iter().find(|(ticket, _)| *ticket == asked);
+        reply.expect("an answer at once").1
     }
 
-    fn finish(&mut self, output: Output) {
-        if self.appends_fail && !output.records.is_empty() {
-            let failed = |(ticket, reply): (Ticket, Reply)| (ticket, reply.failed(GroupError::NotCoordinator));
-            self.replies.extend(output.replies.into_iter().map(failed));
-            let more = self.coordinator.append_failed(&output.records, self.now_ms);
-            assert_eq!(more, Output::default());
-            return;
-        }
-        for record in &output.records {
-            self.note(record);
-            self.coordinator.replay(record);
-        }
-        self.records.extend(output.records);
-        self.replies.extend(output.replies);
-    }
-
-    fn note(&mut self, record: &Record) {
-        let Record::Consumer { fact: ConsumerRecord::Current(id, Some(current)), .. } = record else { return };
-        // A static member's next life has what the one before had.
-        let client = id.split('-').next().unwrap_or_default();
-        for (topic, partitions) in &current.assigned {
-            for (partition, since) in partitions {
-                let first = self.came_to.entry((*topic, *partition, *since)).or_insert_with(|| client.to_owned());
-                assert_eq!(first, client, "partition {partition} came to two members in epoch {since}");
+    fn note(&mut self) {
+        let new = self.shard.records[self.noted..].iter().filter_map(|record| match record {
+            Record::Consumer { fact: ConsumerRecord::Current(id, Some(current)), .. } => Some((id, current)),
+            _ => None,
+        });
+        for (id, current) in new {
+            // A static member's next life has what the one before had.
+            let client = id.split('-').next().unwrap_or_default();
+            for (topic, partitions) in &current.assigned {
+                for (partition, since) in partitions {
+                    let first = self.came_to.entry((*topic, *partition, *since)).or_insert_with(|| client.to_owned());
+                    assert_eq!(first, client, "partition {partition} came to two members in epoch {since}");
+                }
             }
         }
-    }
-
-    fn replayed(&self) -> GroupCoordinator {
-        let mut fresh = GroupCoordinator::new(GroupConfig::default());
-        self.records.iter().for_each(|record| fresh.replay(record));
-        fresh
+        self.noted = self.shard.records.len();
     }
 
     fn currents(&self) -> Vec<(String, MemberAssignment)> {
@@ -295,7 +264,7 @@ impl World {
             }
             _ => None,
         };
-        self.coordinator.durable_records().into_iter().filter_map(current).collect()
+        self.shard.coordinator.durable_records().into_iter().filter_map(current).collect()
     }
 
     fn current(&self, id: &str) -> Option<MemberAssignment> {
@@ -319,7 +288,7 @@ impl World {
     fn check(&self) {
         self.holders();
         for (partition, acknowledged) in &self.acknowledged {
-            let fetched = self.coordinator.fetch_offsets("g", Some(&[("t".into(), vec![*partition])]));
+            let fetched = self.shard.coordinator.fetch_offsets("g", Some(&[("t".into(), vec![*partition])]));
             let committed = fetched[0].1[0].committed.as_ref().expect("an acknowledged offset is gone");
             assert!(committed.offset >= *acknowledged, "partition {partition} went back from {acknowledged}");
         }
@@ -327,14 +296,14 @@ impl World {
 
     /// Faults stop. After some time everybody has its share, and believes what the coordinator believes.
     fn settle(&mut self) {
-        self.appends_fail = false;
+        self.shard.appends_fail = false;
         for _ in 0..SETTLING_ROUNDS {
             (0..CLIENTS).for_each(|index| self.advance(index, false));
             self.pass(500);
             self.check();
         }
-        assert_eq!(self.replayed().durable_records(), self.coordinator.durable_records());
-        let group = self.coordinator.describe_consumer_group("g").expect("a group");
+        assert_eq!(self.shard.replayed().durable_records(), self.shard.coordinator.durable_records());
+        let group = self.shard.coordinator.describe_consumer_group("g").expect("a group");
         assert_eq!((group.state, group.members.len()), ("Stable", CLIENTS), "{:#?}", self.clients);
         let believed = self.clients.iter().flat_map(|client| {
             client.owned.iter().flat_map(|(topic, all)| all.iter().map(|partition| ((*topic, *partition), client.id())))
@@ -351,14 +320,6 @@ fn topic_id(name: &str) -> Uuid {
 }
 
 fn commit(client: &Client, offsets: &[(i32, i64)]) -> Request {
-    let offset = |(partition, offset): &(i32, i64)| OffsetToCommit {
-        topic: "t".into(),
-        partition: *partition,
-        offset: *offset,
-        leader_epoch: -1,
-        metadata: String::new(),
-        topic_id: Uuid::nil(),
-    };
     Request::OffsetCommit(OffsetCommitRequest {
         group: "g".into(),
         generation: client.epoch,
@@ -366,6 +327,6 @@ fn commit(client: &Client, offsets: &[(i32, i64)]) -> Request {
         instance_id: client.instance_id(),
         retention_ms: None,
         knows_member_epochs: true,
-        offsets: offsets.iter().map(offset).collect(),
+        offsets: offsets.iter().map(|(partition, committed)| offset(*partition, *committed)).collect(),
     })
 }

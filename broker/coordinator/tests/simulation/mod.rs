@@ -2,11 +2,13 @@
 
 pub mod consumer;
 mod member;
+mod shard;
 
 use member::{Doing, Member};
+use shard::Shard;
 use std::collections::BTreeMap;
 use tifo_coordinator::{
-    GroupConfig, GroupCoordinator, GroupError, Output, Record, Reply, Request, Ticket,
+    Reply, Request, Ticket,
     group::{DescribedGroup, OffsetCommitRequest, OffsetToCommit},
 };
 use uuid::Uuid;
@@ -44,11 +46,8 @@ impl Random {
 
 struct World {
     random: Random,
-    now_ms: i64,
-    coordinator: GroupCoordinator,
-    records: Vec<Record>,
+    shard: Shard,
     members: Vec<Member>,
-    tickets: u64,
     /// Who waits for which ticket; a member that hung up is not in here any more.
     waiting: BTreeMap<Ticket, usize>,
     /// What was acknowledged per partition: by which generation and which offset.
@@ -56,25 +55,18 @@ struct World {
     committing: BTreeMap<Ticket, Vec<(u8, i64)>>,
     /// Which member was given which partition by which generation.
     owners: BTreeMap<(i32, u8), usize>,
-    appends_fail: bool,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut coordinator = GroupCoordinator::new(GroupConfig::default());
-        coordinator.loaded(0);
         Self {
             random: Random::new(seed),
-            now_ms: 0,
-            coordinator,
-            records: Vec::new(),
+            shard: Shard::new(),
             members: (0..MEMBERS).map(Member::new).collect(),
-            tickets: 0,
             waiting: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             committing: BTreeMap::new(),
             owners: BTreeMap::new(),
-            appends_fail: false,
         }
     }
 
@@ -91,8 +83,8 @@ impl World {
             92..94 => self.members[member].asleep = self.random.below(LONGEST_SLEEP),
             94..96 => self.zombie_commit(member),
             96..97 => self.restart(),
-            97..98 => self.appends_fail = true,
-            _ => self.appends_fail = false,
+            97..98 => self.shard.appends_fail = true,
+            _ => self.shard.appends_fail = false,
         }
     }
 
@@ -102,33 +94,25 @@ impl World {
             self.members[index].asleep -= 1;
             return;
         }
-        let unique = Uuid::from_u128(u128::from(self.tickets) + 1);
+        let unique = Uuid::from_u128(u128::from(self.shard.next_ticket().0) + 1);
         if let Some(request) = self.members[index].next_request(unique, &mut self.random) {
             self.send(index, request);
         }
     }
 
     fn send(&mut self, index: usize, request: Request) {
-        let ticket = Ticket(self.tickets);
-        self.tickets += 1;
-        self.waiting.insert(ticket, index);
-        let output = self.coordinator.handle(ticket, request, self.now_ms);
-        self.finish(output);
+        self.waiting.insert(self.shard.next_ticket(), index);
+        self.shard.send(request);
+        self.deliver_all();
     }
 
-    fn finish(&mut self, output: Output) {
-        if self.appends_fail && !output.records.is_empty() {
-            for (ticket, reply) in output.replies {
-                self.deliver(ticket, reply.failed(GroupError::NotCoordinator));
-            }
-            let more = self.coordinator.append_failed(&output.records, self.now_ms);
-            return self.finish(more);
-        }
-        for record in &output.records {
-            self.coordinator.replay(record);
-        }
-        self.records.extend(output.records);
-        for (ticket, reply) in output.replies {
+    fn pass(&mut self, elapsed_ms: i64) {
+        self.shard.pass(elapsed_ms);
+        self.deliver_all();
+    }
+
+    fn deliver_all(&mut self) {
+        for (ticket, reply) in self.shard.take_replies() {
             self.deliver(ticket, reply);
         }
     }
@@ -152,8 +136,7 @@ impl World {
         let Doing::Working { generation, owned } = self.members[index].doing.clone() else { return };
         let next = |partition: &u8| (*partition, self.acknowledged.get(partition).copied().unwrap_or(0) + 1);
         let offsets: Vec<(u8, i64)> = owned.iter().map(next).collect();
-        let ticket = Ticket(self.tickets);
-        self.committing.insert(ticket, offsets.clone());
+        self.committing.insert(self.shard.next_ticket(), offsets.clone());
         let request = self.members[index].commit(generation, &offsets);
         self.send(index, request);
     }
@@ -168,12 +151,13 @@ impl World {
             instance_id: None,
             retention_ms: None,
             knows_member_epochs: true,
-            offsets: vec![offset(0, 0)],
+            offsets: vec![offset(0_u8, 0)],
         };
         if request.generation < 0 || request.member_id.is_empty() {
             return;
         }
-        let output = self.coordinator.handle(Ticket(u64::MAX), Request::OffsetCommit(request), self.now_ms);
+        let now_ms = self.shard.now_ms;
+        let output = self.shard.coordinator.handle(Ticket(u64::MAX), Request::OffsetCommit(request), now_ms);
         assert!(output.records.is_empty(), "a zombie's commit was taken");
     }
 
@@ -189,9 +173,9 @@ impl World {
             self.waiting.iter().filter(|(_, waiting)| **waiting == index).map(|(ticket, _)| *ticket).collect();
         for ticket in tickets {
             self.waiting.remove(&ticket);
-            let output = self.coordinator.abandon("g", ticket, self.now_ms);
-            self.finish(output);
+            self.shard.abandon("g", ticket);
         }
+        self.deliver_all();
         self.members[index].disconnected();
     }
 
@@ -201,34 +185,17 @@ impl World {
         }
         self.waiting.clear();
         self.committing.clear();
-        self.coordinator = self.replayed();
-        let output = self.coordinator.loaded(self.now_ms);
-        self.finish(output);
-    }
-
-    fn pass(&mut self, elapsed_ms: i64) {
-        let until_ms = self.now_ms + elapsed_ms;
-        while let Some(deadline) = self.coordinator.next_deadline().filter(|deadline| *deadline <= until_ms) {
-            self.now_ms = self.now_ms.max(deadline);
-            let output = self.coordinator.expire(self.now_ms);
-            self.finish(output);
-        }
-        self.now_ms = until_ms;
-    }
-
-    fn replayed(&self) -> GroupCoordinator {
-        let mut fresh = GroupCoordinator::new(GroupConfig::default());
-        self.records.iter().for_each(|record| fresh.replay(record));
-        fresh
+        self.shard.restart(|_| ());
+        self.deliver_all();
     }
 
     fn described(&self) -> Option<DescribedGroup> {
-        self.coordinator.describe("g")
+        self.shard.coordinator.describe("g")
     }
 
     fn check(&self) {
         for (partition, acknowledged) in &self.acknowledged {
-            let fetched = self.coordinator.fetch_offsets("g", Some(&[("t".into(), vec![i32::from(*partition)])]));
+            let fetched = self.shard.coordinator.fetch_offsets("g", Some(&[("t".into(), vec![i32::from(*partition)])]));
             let committed = fetched[0].1[0].committed.as_ref().expect("an acknowledged offset is gone");
             assert!(committed.offset >= *acknowledged, "partition {partition} went back from {acknowledged}");
         }
@@ -245,7 +212,7 @@ impl World {
 
     /// Faults stop. Everybody goes on, and after some time all partitions are shared by all.
     fn settle(&mut self) {
-        self.appends_fail = false;
+        self.shard.appends_fail = false;
         for _ in 0..SETTLING_ROUNDS {
             for index in 0..MEMBERS {
                 self.advance(index);
@@ -253,7 +220,7 @@ impl World {
             self.pass(500);
             self.check();
         }
-        assert_eq!(self.replayed().durable_records(), self.coordinator.durable_records());
+        assert_eq!(self.shard.replayed().durable_records(), self.shard.coordinator.durable_records());
         let group = self.described().expect("a group");
         assert_eq!(
             (group.state, group.members.len()),
@@ -266,10 +233,10 @@ impl World {
     }
 }
 
-pub fn offset(partition: u8, offset: i64) -> OffsetToCommit {
+pub fn offset(partition: impl Into<i32>, offset: i64) -> OffsetToCommit {
     OffsetToCommit {
         topic: "t".into(),
-        partition: i32::from(partition),
+        partition: partition.into(),
         offset,
         leader_epoch: -1,
         metadata: String::new(),
