@@ -102,13 +102,22 @@ def test_each_record_goes_to_one_member(target, tool_server, ending):
 def test_released_records_come_again_until_it_is_enough(target, tool_server, ending):
     group = Group(target, tool_server(), partitions=1, records=3)
     member = group.member(ending)
-    # Apache Kafka gives records that are near the limit one by one, in case one of them is bad; Tifo gives them all.
     given = []
     while len(given) < 3 * DELIVERIES:
         given += member.step("release", 1)
     assert sorted(given) == [[0, offset, delivery] for offset in range(3) for delivery in range(1, DELIVERIES + 1)]
     group.put(1, partitions=1)
     assert member.step("accept", 1) == [[0, 3, 1]]
+
+
+def test_records_near_the_limit_come_in_smaller_parts_and_then_alone(target, tool_server, ending):
+    """In case one of them is bad: it is not to take its neighbours along."""
+    group = Group(target, tool_server(), partitions=1, records=8)
+    member = group.member(ending)
+    parts = []
+    while sum(parts) < 8 * DELIVERIES:
+        parts.append(len(member.step("release", 1)))
+    assert parts == [8, 8, 8, 4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
 
 
 def test_rejected_records_do_not_come_again(target, tool_server, ending):

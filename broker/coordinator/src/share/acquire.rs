@@ -6,6 +6,9 @@ use super::{
 };
 use std::sync::Arc;
 
+/// What was delivered less often is nothing special.
+const LEAST_SUSPICIOUS: i16 = 2;
+
 /// A record batch that was read from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogBatch {
@@ -42,18 +45,17 @@ impl SharePartition {
         let (Some(first), Some(last)) = (request.batches.first(), request.batches.last()) else { return Vec::new() };
         self.archive_available(request.read_from, first.first_offset - 1);
         let first_offset = first.first_offset.max(self.start_offset);
-        let mut acquired = self.acquire_again(first_offset, last.last_offset, request);
-        let taken = count(&acquired);
-        if taken < request.max_records {
-            acquired.extend(self.acquire_new(first_offset, last.last_offset, request.max_records - taken, request));
+        let (mut acquired, left) = self.acquire_again(first_offset, last.last_offset, request);
+        if left > 0 {
+            acquired.extend(self.acquire_new(first_offset, last.last_offset, left, request));
         }
         self.archive_aborted(&mut acquired, request.batches);
         self.advance();
         acquired
     }
 
-    /// Records that came back.
-    fn acquire_again(&mut self, first: i64, last: i64, request: &Acquire<'_>) -> Vec<AcquiredRecords> {
+    /// Records that came back, and how many more there may be. What has come back often is given in ever smaller parts, and alone.
+    fn acquire_again(&mut self, first: i64, last: i64, request: &Acquire<'_>) -> (Vec<AcquiredRecords>, i64) {
         let last = last.min(self.end_offset - 1);
         let available: Vec<(i64, i64, i16)> = self
             .runs
@@ -63,14 +65,22 @@ impl SharePartition {
             .collect();
         let (mut acquired, mut left) = (Vec::new(), request.max_records);
         for (first, last, delivered) in available {
-            if left <= 0 {
-                break;
+            let together = (last - first + 1).max(size_of_batch(first, request.batches));
+            let part = suspects(together, delivered, request.limits.delivery_count);
+            if left <= 0 || part.is_some() && !acquired.is_empty() {
+                return (acquired, 0);
             }
-            let last = align(first, last, left, request.batches);
+            let last = match part {
+                Some(part) => last.min(first + part - 1),
+                None => align(first, last, left, request.batches),
+            };
             left -= last - first + 1;
             acquired.push(self.hold(first, last, delivered.saturating_add(1), request));
+            if part.is_some() {
+                return (acquired, 0);
+            }
         }
-        acquired
+        (acquired, left)
     }
 
     /// Records that nobody had yet.
@@ -140,8 +150,14 @@ impl SharePartition {
     }
 }
 
-fn count(acquired: &[AcquiredRecords]) -> i64 {
-    acquired.iter().map(|records| records.last_offset - records.first_offset + 1).sum()
+/// How many of `count` records, which came together, are given at a time, if they have been delivered so often that one of them may be bad, and is not to
+/// take its neighbours along: from half of the limit on halves, quarters, …; for the last time one by one.
+fn suspects(count: i64, delivered: i16, limit: i16) -> Option<i64> {
+    let suspicious = ((limit + 1) / 2).max(LEAST_SUSPICIOUS);
+    if limit > LEAST_SUSPICIOUS && delivered == limit - 1 {
+        return Some(1);
+    }
+    (delivered >= suspicious).then(|| (count >> (delivered - suspicious + 1)).max(1))
 }
 
 /// The last offset of at most so many from `first` on, or that of the batch in which it lies.
@@ -150,8 +166,15 @@ fn align(first: i64, last: i64, most: i64, batches: &[LogBatch]) -> i64 {
     if wanted >= last {
         return last;
     }
-    let batch = batches.iter().find(|batch| (batch.first_offset..=batch.last_offset).contains(&wanted));
-    batch.map_or(wanted, |batch| batch.last_offset).min(last)
+    batch_of(wanted, batches).map_or(wanted, |batch| batch.last_offset).min(last)
+}
+
+fn size_of_batch(offset: i64, batches: &[LogBatch]) -> i64 {
+    batch_of(offset, batches).map_or(0, |batch| batch.last_offset - batch.first_offset + 1)
+}
+
+fn batch_of(offset: i64, batches: &[LogBatch]) -> Option<&LogBatch> {
+    batches.iter().find(|batch| (batch.first_offset..=batch.last_offset).contains(&offset))
 }
 
 /// New records, told in whole batches of the log until there are enough for one.
