@@ -10,6 +10,7 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent
 CACHE = BENCH / ".cache"
+MQTT_PARTS = {"taps", "fanout", "crowd"}  # those that need neither Kafka nor kfake
 ORACLE_DIRS = [CACHE / "oracle", ROOT / "protocol-tests/.cache/oracle"]  # protocol-tests may have fetched the jars already
 
 
@@ -26,7 +27,11 @@ class Tools:
     sync_load: Path
     disk_sync: Path
     group_load: Path
+    fanout: Path
     tap_load: Path = None
+    mqtt_load: Path = None
+    rumqttd: Path = None
+    mosquitto: Path = None
     tifo: Path = None
     kfake: Path = None
     oracle: Path = None
@@ -36,11 +41,13 @@ class Tools:
 def everything(choice):
     CACHE.mkdir(exist_ok=True)
     tools = c_programs()
-    if "taps" in choice.only:
+    if {"taps", "fanout"} & set(choice.only):
         tools.tap_load = cargo_release(BENCH / "tap-load", CACHE / "tap-load", "tap-load")
-    if "kfake" in choice.servers:
+    if {"fanout", "crowd"} & set(choice.only):
+        mqtt(tools, choice)
+    if "kfake" in choice.servers and set(choice.only) - MQTT_PARTS:
         tools.kfake = kfake()
-    if "kafka" in choice.servers:
+    if "kafka" in choice.servers and set(choice.only) - MQTT_PARTS:
         tools.oracle, tools.oracle_dir = oracle()
     if "tifo" in choice.servers or "taps" in choice.only:
         tools.tifo = Path(choice.tifo).resolve() if choice.tifo else tifo()
@@ -52,10 +59,20 @@ def c_programs():
         apt("librdkafka-dev", "gcc", "libc6-dev")
     flags = ["cc", "-O2", "-Wall", "-Wextra", "-o"]
     sources = {"log_load": "drivers", "floor": "floor", "floor_load": "floor", "sync_load": "drivers", "disk_sync": "drivers",
-               "group_load": "drivers"}
+               "group_load": "drivers", "fanout": "floor"}
     for name, folder in sources.items():
         call([*flags, CACHE / name, BENCH / folder / f"{name}.c", "-lrdkafka", "-lpthread"])
     return Tools(*(CACHE / name for name in sources))
+
+
+def mqtt(tools, choice):
+    tools.mqtt_load = cargo_release(BENCH / "mqtt-load", CACHE / "mqtt-load", "mqtt-load")
+    if "rumqttd" in choice.mqtt_servers:
+        tools.rumqttd = cargo_release(BENCH / "rumqttd", CACHE / "rumqttd", "bench-rumqttd")
+    if "mosquitto" in choice.mqtt_servers:
+        tools.mosquitto = Path("/usr/sbin/mosquitto")
+        if not tools.mosquitto.exists():
+            apt("mosquitto")
 
 
 def apt(*packages):

@@ -21,8 +21,18 @@ TITLES = {
     "groups-stream": "One producer as fast as it can, 100 B: plain, idempotent, transactional (10 commits a second)",
     "groups-rebalance": "Until every member of a classic group has its share, heartbeats every 100 ms",
     "taps": "Tap to MQTT, 2 s windows",
+    "fanout-idle": "Idle subscribers: memory of the server and CPU to connect and subscribe, each",
+    "fanout-load": "Deliveries, QoS 0, 512 B",
+    "fanout-single": "One message a second to everybody",
+    "fanout-stalled": "One subscriber in a hundred stalls: the others' time, and what one costs",
+    "fanout-hops": "Three bridges in a row, one subscriber at either end, 100/s",
+    "fanout-early": "Tap over HTTP to another page's WebSocket, early rows every 100 ms",
+    "crowd": "A crowd over several node processes",
     "partitions": "Thousands of partitions (Tifo under a limit of 4,096 open files)",
 }
+
+# What the column "x floor" compares; elsewhere it is the CPU per GB.
+COMPARED = {"fanout-idle": "cpu_us_each", "fanout-load": "cpu_s_per_million", "fanout-single": "p99_ms", "fanout-stalled": "p99_ms_with"}
 
 
 class Results:
@@ -67,17 +77,18 @@ class Results:
             groups.setdefault(key, {}).setdefault(sample["server"], []).append(sample)
         rows = []
         for key, by_server in groups.items():
-            floor = self.floor_median(by_server)
+            measure = COMPARED.get(part, "cpu_s_per_gb")
+            floor = self.floor_median(by_server, measure)
             for server, samples in by_server.items():
                 row = {**dict(key), "server": server, **medians(samples)}
                 if floor and server != "floor":
-                    row["x floor"] = f"{statistics.median(s['cpu_s_per_gb'] for s in samples) / floor:.2f}"
+                    row["x floor"] = f"{statistics.median(s[measure] for s in samples) / floor:.2f}"
                 rows.append(row)
         return rows
 
     @staticmethod
-    def floor_median(by_server):
-        return statistics.median(s["cpu_s_per_gb"] for s in by_server["floor"]) if "floor" in by_server else 0
+    def floor_median(by_server, measure):
+        return statistics.median(s[measure] for s in by_server["floor"]) if "floor" in by_server else 0
 
 
 def medians(samples):

@@ -11,6 +11,7 @@ mod http;
 mod mqtt;
 mod options;
 mod report;
+mod websocket;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -48,7 +49,7 @@ pub struct Sent {
 
 fn main() -> Result<()> {
     let options = Arc::new(Options::from_args()?);
-    let arrivals = mqtt::subscribe(&options.mqtt, "streams/emoji/#")?;
+    let arrivals = mqtt::subscribe(&options, "streams/emoji/#")?;
     let sent = Arc::new(Sent::default());
     let start = Instant::now();
     let cpu_before = report::cpu_seconds(options.server_pid);

@@ -1,4 +1,4 @@
-//! The least MQTT 3.1.1 subscriber: one wildcard subscription at QoS 0, every message stamped as it is read.
+//! The least MQTT 3.1.1 subscriber, over TCP or WebSocket: one wildcard subscription at QoS 0, every message stamped as it is read.
 
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::Result;
+use crate::options::Options;
+use crate::websocket::{self, Frames};
 
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
@@ -26,13 +28,21 @@ pub struct Arrival {
 }
 
 /// Subscribes, and returns once the server has confirmed it; arrivals are collected by a thread.
-pub fn subscribe(address: &str, filter: &str) -> Result<Arc<Mutex<Vec<Arrival>>>> {
+pub fn subscribe(options: &Options, filter: &str) -> Result<Arc<Mutex<Vec<Arrival>>>> {
+    let over_websocket = !options.websocket.is_empty();
+    let address = if over_websocket { &options.websocket } else { &options.mqtt };
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone()?);
-    stream.write_all(&connect_packet("tap-load"))?;
+    if over_websocket {
+        websocket::upgrade(&mut stream, address)?;
+    }
+    let bytes = BufReader::with_capacity(1 << 16, stream.try_clone()?);
+    let mut reader: Box<dyn Read + Send> =
+        if over_websocket { Box::new(Frames { inner: bytes, left: 0 }) } else { Box::new(bytes) };
+    let wrap = |packet: Vec<u8>| if over_websocket { websocket::masked(&packet) } else { packet };
+    stream.write_all(&wrap(connect_packet("tap-load")))?;
     expect(&mut reader, CONNACK)?;
-    stream.write_all(&subscribe_packet(filter))?;
+    stream.write_all(&wrap(subscribe_packet(filter)))?;
     expect(&mut reader, SUBACK)?;
     let arrivals = Arc::new(Mutex::new(Vec::new()));
     let kept = arrivals.clone();

@@ -8,6 +8,8 @@ use crate::Result;
 pub struct Options {
     pub http: String,
     pub mqtt: String,
+    /// Subscribes here over WebSocket instead.
+    pub websocket: String,
     pub rate: u32,
     pub seconds: Duration,
     pub batch: u32,
@@ -19,7 +21,7 @@ pub struct Options {
     pub server_pid: u32,
 }
 
-const USAGE: &str = "usage: tap-load --http HOST:PORT --mqtt HOST:PORT [--rate EVENTS_PER_S] [--seconds N] [--batch EVENTS] [--connections N] \
+const USAGE: &str = "usage: tap-load --http HOST:PORT (--mqtt | --websocket) HOST:PORT [--rate EVENTS_PER_S] [--seconds N] [--batch EVENTS] [--connections N] \
 [--channels N] [--reactions N] [--probe-rate PER_S] [--ack buffered|committed] [--server-pid PID]";
 
 impl Options {
@@ -27,6 +29,7 @@ impl Options {
         let mut options = Self {
             http: String::new(),
             mqtt: String::new(),
+            websocket: String::new(),
             rate: 10_000,
             seconds: Duration::from_secs(30),
             batch: 100,
@@ -43,6 +46,7 @@ impl Options {
             match flag.as_str() {
                 "--http" => options.http = value,
                 "--mqtt" => options.mqtt = value,
+                "--websocket" => options.websocket = value,
                 "--rate" => options.rate = value.parse()?,
                 "--seconds" => options.seconds = Duration::from_secs(value.parse()?),
                 "--batch" => options.batch = value.parse()?,
@@ -57,7 +61,7 @@ impl Options {
         }
         let counts =
             [options.rate, options.batch, options.connections, options.channels, options.reactions, options.probe_rate];
-        if options.http.is_empty() || options.mqtt.is_empty() || counts.contains(&0) {
+        if options.http.is_empty() || (options.mqtt.is_empty() == options.websocket.is_empty()) || counts.contains(&0) {
             return Err(USAGE.into());
         }
         Ok(options)
