@@ -37,6 +37,26 @@ class Tifo:
         self.process.stop()
 
 
+class TifoNode:
+    """One node of the fan-out's tree, in a process of its own."""
+
+    name = "tifo"
+
+    def __init__(self, fleet, role, arguments):
+        self.fleet, self.data, self.role, self.arguments = fleet, fleet.directory("tifo-node"), role, arguments
+        (self.data / "tifo.toml").write_text(SETTINGS)
+
+    def start(self):
+        command = [self.fleet.tools.tifo, "serve", "--config", self.data / "tifo.toml", "--roles", "mqtt,http", "--mqtt-role", self.role,
+                   "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", *self.arguments]
+        self.process = Process(command, self.fleet.log(f"tifo-{self.role}"))
+        self.pid, self.tcp, self.websocket = self.process.pid, self.process.ready["mqtt"], self.process.ready.get("http")
+        return self
+
+    def stop(self):
+        self.process.stop()
+
+
 SETTINGS = f"""
 [http]
 max_connections = {MAX_CONNECTIONS}

@@ -25,7 +25,7 @@ TITLES = {
     "fanout-load": "Deliveries, QoS 0, 512 B",
     "fanout-single": "One message a second to everybody",
     "fanout-stalled": "One subscriber in a hundred stalls: the others' time, and what one costs",
-    "fanout-hops": "Three bridges in a row, one subscriber at either end, 100/s",
+    "fanout-hops": "Three bridges in a row: what they add",
     "fanout-early": "Tap over HTTP to another page's WebSocket, early rows every 100 ms",
     "crowd": "A crowd over several node processes",
     "partitions": "Thousands of partitions (Tifo under a limit of 4,096 open files)",

@@ -17,9 +17,9 @@ ANSWER_TIMEOUT_S = 120
 class Swarm:
     """One process of up to 19,000 subscribers."""
 
-    def __init__(self, fleet, server, connections, websocket=False, stalled=0, number=0, publish_to=None, topic=None):
+    def __init__(self, fleet, server, connections, websocket=False, stalled=0, number=0, publish_to=None, topic=None, keep=False):
         command = [fleet.tools.mqtt_load, "--server", server, "--connections", connections, "--stalled", stalled, "--number", number,
-                   "--websocket", "yes" if websocket else "no", "--publish-to", publish_to or server, *(["--topic", topic] if topic else [])]
+                   "--websocket", "yes" if websocket else "no", "--publish-to", publish_to or server, "--keep", "yes" if keep else "no", *(["--topic", topic] if topic else [])]
         self.process = Process(command, fleet.log("mqtt-load"), SUBSCRIBE_TIMEOUT_S, stdin=subprocess.PIPE)
         self.subscribed = self.process.ready["subscribed"]
 

@@ -92,7 +92,9 @@ impl Connection {
     ) -> Result<usize> {
         let mut taken = 0;
         if self.stage == Stage::Upgrading {
-            let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(0) };
+            let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+                return Ok(0);
+            };
             if !bytes.starts_with(b"HTTP/1.1 101") {
                 return Err(String::from_utf8_lossy(&bytes[..end]).into_owned().into());
             }

@@ -19,6 +19,7 @@ use crate::publisher::now_ns;
 const GREETING: usize = 64;
 const EVENTS: usize = 512;
 const READ_BYTES: usize = 1 << 16;
+const ARRIVALS: usize = 100_000;
 /// Standard input's mark among the events.
 const COMMANDS: u64 = u64::MAX;
 
@@ -31,6 +32,8 @@ pub struct Crowd {
     pub subscribed: usize,
     pub closed: usize,
     pub deliveries: Deliveries,
+    /// A mark of each payload and when it came, in nanoseconds of the machine's clock; at most [`ARRIVALS`].
+    pub arrivals: Vec<(u64, u64)>,
 }
 
 impl Crowd {
@@ -46,6 +49,7 @@ impl Crowd {
             subscribed: 0,
             closed: 0,
             deliveries: Deliveries::default(),
+            arrivals: Vec::new(),
         })
     }
 
@@ -102,12 +106,21 @@ impl Crowd {
     }
 
     fn read(&mut self, index: usize) -> Result<()> {
-        let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else {
+            return Ok(());
+        };
         let before = connection.stage;
-        let deliveries = &mut self.deliveries;
+        let (deliveries, arrivals, keep) = (&mut self.deliveries, &mut self.arrivals, self.options.keep);
         let open = connection.receive(&self.options, index, &mut self.buffer, &mut |body| {
-            if let Some(due) = packet::due_ns(body) {
-                deliveries.push(due, now_ns());
+            let Some(payload) = packet::payload(body) else {
+                return;
+            };
+            let now = now_ns();
+            if let Some(due) = packet::due_ns(payload) {
+                deliveries.push(due, now);
+            }
+            if keep && arrivals.len() < ARRIVALS {
+                arrivals.push((mark(payload), now));
             }
         })?;
         if before != Stage::Subscribed && connection.stage == Stage::Subscribed {
@@ -119,4 +132,9 @@ impl Crowd {
         }
         Ok(())
     }
+}
+
+/// FNV-1a: the same payload has the same mark in every process.
+fn mark(payload: &[u8]) -> u64 {
+    payload.iter().fold(0xcbf2_9ce4_8422_2325, |mark, byte| (mark ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -7,6 +7,7 @@
 //! | `publish RATE SECONDS BYTES` | publishes, waits until everybody has everything, reports |
 //! | `clear` | forgets what was seen |
 //! | `report MESSAGES` | what was seen since, of so many messages |
+//! | `arrivals` | with `--keep yes`: a mark of each payload seen, and when |
 //! | `stall` | the first `--stalled` subscribers stop reading |
 //!
 //! Place: `bench/run` starts it, one process for up to 19,000 connections; it knows nothing of the server but the address.
@@ -72,6 +73,7 @@ fn obey(crowd: &mut Crowd, options: &Options, command: &[&str]) -> Result<Value>
             let expected = messages.parse::<u64>()? * crowd.subscribed as u64;
             Ok(crowd.deliveries.report(expected))
         }
+        ["arrivals"] => Ok(json!({ "arrivals": std::mem::take(&mut crowd.arrivals) })),
         ["stall"] => {
             crowd.stall()?;
             crowd.subscribed -= options.stalled;

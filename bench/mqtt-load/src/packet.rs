@@ -52,19 +52,27 @@ pub fn masked(packet: &[u8]) -> Vec<u8> {
     [&[0x82, 0x80 | length], &MASK[..], packet].concat()
 }
 
-/// When the message of a PUBLISH was due.
-pub fn due_ns(body: &[u8]) -> Option<u64> {
+/// What a PUBLISH of QoS 0 carries.
+pub fn payload(body: &[u8]) -> Option<&[u8]> {
     let (length, rest) = body.split_first_chunk::<2>()?;
-    let payload = rest.get(usize::from(u16::from_be_bytes(*length))..)?;
+    rest.get(usize::from(u16::from_be_bytes(*length))..)
+}
+
+/// When the message of a PUBLISH was due.
+pub fn due_ns(payload: &[u8]) -> Option<u64> {
     payload.first_chunk::<8>().map(|stamp| u64::from_be_bytes(*stamp))
 }
 
 /// The first packet of the bytes: its type, its body, and how long it is in all. None when it is not whole.
 pub fn first(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>> {
-    let Some((&head, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((&head, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
     let (mut length, mut digits) = (0usize, 0u32);
     loop {
-        let Some(&digit) = rest.get(digits as usize) else { return Ok(None) };
+        let Some(&digit) = rest.get(digits as usize) else {
+            return Ok(None);
+        };
         length |= usize::from(digit & 0x7f) << (7 * digits);
         digits += 1;
         if digit & 0x80 == 0 {
@@ -83,7 +91,9 @@ pub fn first(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>> {
 
 /// The payload of the first frame of a server, and how long the frame is in all. None when it is not whole.
 pub fn first_frame(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
-    let Some((&[head, short], rest)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
+    let Some((&[head, short], rest)) = bytes.split_first_chunk::<2>() else {
+        return Ok(None);
+    };
     if !matches!(head, 0x82 | 0x89 | 0x8a) {
         return Err(format!("a WebSocket frame that begins with {head:#x}").into());
     }
