@@ -6,7 +6,7 @@ use crate::{
     Definition,
     crash_tests::{cut_at_every_append, fuses, is_killed, kill_until_through, run_to_the_end},
     definition::{Measure, Window},
-    task_tests::{LONG_AGO_MS, Running, definition, input, produce, produce_all, run_until},
+    task_tests::{LONG_AGO_MS, definition, live_run, produce, produce_all, replay},
     test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Tap, Truth, even_partitions, event},
     test_log::TestLog,
     window_tests::{records, windows_of},
@@ -105,24 +105,11 @@ async fn corrections_equal_their_recount_and_the_replay() {
         let sources = even_partitions(&mut Random::new(seed), &[250, 240], LONG_AGO_MS, 300);
         let (expected, late) = recount(&definition, &sources);
         assert!(expected.keys().any(|(_, rev, _, _)| *rev > 1), "seed {seed}: nothing is corrected twice");
-        let live = TestLog::new();
-        live.create("emoji", 2);
-        let running = Running::start(&live, &definition).await.unwrap();
-        for index in 0..250 {
-            for (partition, records) in sources.iter().enumerate() {
-                produce(&live, partition, records.get(index..=index).unwrap_or_default());
-            }
-            tokio::task::yield_now().await;
-        }
-        let status = running.done(input(&sources)).await;
-        running.stop().await;
+        let (live, status) = live_run(&definition, &sources).await;
         let what = format!("seed {seed}, {}", definition.fingerprint());
         assert!(output(&live) == expected, "{what}");
         assert_eq!(status.late, u64::try_from(late).unwrap(), "{what}");
-        let replay = TestLog::new();
-        produce_all(&replay, &sources, 250);
-        run_until(&replay, &definition, input(&sources)).await;
-        assert!(records(&live) == records(&replay), "{what}");
+        assert!(records(&live) == records(&*replay(&definition, &sources).await), "{what}");
     }
 }
 

@@ -4,12 +4,14 @@
 
 use crate::{
     Definition,
+    definition::Window,
     task_tests::{LONG_AGO_MS, Running, definition, input, output, produce, produce_all, run_until},
     test_events::{GRACE_MS, Random, RawRecord, Recount, WINDOW_MS, even_partitions, event, recount},
     test_log::{Fuse, TestLog},
     window_tests::{kinds, records},
 };
 use std::{sync::Arc, time::Duration};
+use tifo_storage::record_batch::{BatchBuilder, Compression, Record};
 
 /// Runs until all is out, or until the fuse blows and kills it: then true.
 pub async fn is_killed(log: &Arc<TestLog>, definition: &Definition, fuse: Fuse, events: usize) -> bool {
@@ -200,4 +202,103 @@ async fn killed_between_early_rows() {
             assert!(found == records(&undisturbed), "{fuse:?}");
         }
     }
+}
+
+/// Sessions and corrections look the late topic up after a restart.
+fn with_snapshots(every: usize) -> Vec<Definition> {
+    let plain = definition(2);
+    let sessions = Definition { window: Window::Session(Duration::from_millis(700)), ..plain.clone() };
+    let corrected = Definition { corrections: Some(Duration::from_secs(4)), ..plain };
+    let all = kinds(2).into_iter().step_by(2).chain([sessions, corrected]);
+    all.map(|definition| Definition { snapshot_every: every, ..definition }).collect()
+}
+
+/// A snapshot after every few events, each of its appends cut too: the same records, byte for byte.
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_window_killed_at_every_append_of_snapshots() {
+    let mut snapshots = 0;
+    for (seed, definition) in (150..).zip(with_snapshots(5)) {
+        let sources = even_partitions(&mut Random::new(seed), &[24, 20], LONG_AGO_MS, 200);
+        let undisturbed = undisturbed(&definition, &sources).await;
+        let expected = records(&undisturbed);
+        snapshots += undisturbed.records("emoji-snapshot", 0).len();
+        cut_at_every_append(&definition, &sources, |log, fuse| {
+            assert!(records(log) == expected, "seed {seed}, {fuse:?}, {}", definition.fingerprint());
+        })
+        .await;
+        for fuse in fuses(4) {
+            let (log, _) = kill_until_through(&definition, &sources, fuse).await;
+            assert!(records(&log) == expected, "seed {seed}, again and again, {fuse:?}, {}", definition.fingerprint());
+        }
+    }
+    assert!(snapshots > 20, "hardly a snapshot: {snapshots} records");
+}
+
+/// What the snapshot holds is not read again: retention may have taken it.
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_from_the_snapshot() {
+    let burst =
+        |from_ms: i64| -> Vec<RawRecord> { (0..50).map(|index| event(from_ms + index * 10, "c", "r")).collect() };
+    let (first, second) = (burst(LONG_AGO_MS), burst(LONG_AGO_MS + 1_000));
+    let definition =
+        Definition { snapshot_every: 20, window: Window::Tumble(Duration::from_secs(600)), ..definition(1) };
+    let log = TestLog::new();
+    produce_all(&log, &[first], 10);
+    let running = Running::start(&log, &definition).await.unwrap();
+    log.until(|log| log.records("emoji-snapshot", 0).len() >= 4).await;
+    running.stop().await;
+    log.cut_start("emoji", 0, 40);
+    produce(&log, 0, &second);
+    run_to_the_end(&log, &definition, 100).await;
+    assert_eq!(count_of_the_only_row(&log), 100);
+}
+
+/// Damaged, of another definition, or of a past that the log has lost: passed over.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_does_not_fit_is_passed_over() {
+    let events: Vec<RawRecord> = (0..50).map(|index| event(LONG_AGO_MS + index * 10, "c", "r")).collect();
+    let definition =
+        Definition { snapshot_every: 20, window: Window::Tumble(Duration::from_secs(600)), ..definition(1) };
+    let whole = TestLog::new();
+    produce_all(&whole, &[events.clone()], 10);
+    let running = Running::start(&whole, &definition).await.unwrap();
+    whole.until(|log| log.records("emoji-snapshot", 0).len() >= 4).await;
+    running.stop().await;
+    let parts: Vec<Record> = whole.records("emoji-snapshot", 0);
+    type Change = fn(usize, &[u8], bool) -> Option<Vec<u8>>;
+    let changes: [Change; 4] = [
+        |_, value, is_head| Some(value.iter().map(|byte| byte.wrapping_add(u8::from(!is_head))).collect()),
+        |index, value, _| (index % 2 == 1).then(|| value.to_vec()),
+        |_, value, is_head| Some(in_head(value, is_head, "grace=", "grease=")),
+        |_, value, is_head| Some(in_head(value, is_head, "\"sequence\":0", "\"sequence\":9")),
+    ];
+    for change in changes {
+        let log = TestLog::new();
+        produce_all(&log, &[events.clone()], 10);
+        log.create("emoji-snapshot", 1);
+        for (index, record) in parts.iter().enumerate() {
+            let is_head = record.key.as_ref().unwrap().ends_with(b"/head");
+            if let Some(value) = change(index, record.value.as_ref().unwrap(), is_head) {
+                let mut batch = BatchBuilder::new(Compression::None);
+                batch.push(record.timestamp_ms, record.key.as_deref(), Some(&value), &[]);
+                log.apply("emoji-snapshot", 0, batch.build()).unwrap();
+            }
+        }
+        run_to_the_end(&log, &Definition { snapshot_every: 1_000, ..definition.clone() }, 50).await;
+        assert_eq!(count_of_the_only_row(&log), 50);
+    }
+}
+
+fn in_head(value: &[u8], is_head: bool, from: &str, to: &str) -> Vec<u8> {
+    if !is_head {
+        return value.to_vec();
+    }
+    let head = String::from_utf8(value.to_vec()).unwrap();
+    assert!(head.contains(from), "{head}");
+    head.replace(from, to).into_bytes()
+}
+
+fn count_of_the_only_row(log: &TestLog) -> u64 {
+    let [row] = &log.records("emoji-counts", 0)[..] else { panic!("one row") };
+    serde_json::from_slice::<serde_json::Value>(row.value.as_ref().unwrap()).unwrap()["count"].as_u64().unwrap()
 }

@@ -11,6 +11,7 @@ use crate::{
     rules::Rules,
     sessions::Sessions,
     slice::{Groups, Place, Slice, Taken},
+    snapshot::{Reader, Saved, save_count},
     source::{Judgement, Source},
     votes::elect,
 };
@@ -143,12 +144,54 @@ impl Engine {
     pub fn new(rules: Rules) -> Self {
         let sessions = rules.session_gap_ms.map(Sessions::new);
         let (sources, open, totals) = (Vec::new(), BTreeMap::new(), Totals::default());
-        Self { rules, sources, open, sessions, closed_until: i64::MIN, totals }
+        let closed_until = rules.closed_before();
+        Self { rules, sources, open, sessions, closed_until, totals }
     }
 
     /// Goes on from a decision; partitions follow by [`Engine::add_source`] in order.
     pub fn restore(rules: Rules, decision: &Decision) -> Self {
         Self { closed_until: decision.closed_until, totals: decision.totals, ..Self::new(rules) }
+    }
+
+    /// What is counted in open windows, for a snapshot.
+    pub fn save(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.open.save(&mut out);
+        save_count(self.sources.len(), &mut out);
+        self.sources.iter().for_each(|source| source.save(&mut out));
+        if let Some(sessions) = &self.sessions {
+            sessions.save(&mut out);
+        }
+        out
+    }
+
+    /// Takes over what [`Engine::save`] gave; the sources are there already, at the snapshot's offsets. None: the bytes are
+    /// no such thing, and the engine is in any state.
+    pub fn load(&mut self, bytes: &[u8]) -> Option<()> {
+        let from = &mut Reader(bytes);
+        self.open = from.get()?;
+        let count = from.get::<usize>().filter(|count| *count <= self.sources.len())?;
+        self.sources.iter_mut().take(count).try_for_each(|source| source.load(&self.rules, from))?;
+        if let Some(gap_ms) = self.rules.session_gap_ms {
+            self.sessions = Some(Sessions::load(gap_ms, from)?);
+        }
+        from.0.is_empty().then_some(())?;
+        self.forget_closed();
+        Some(())
+    }
+
+    /// What the decision closed that was taken after the snapshot.
+    fn forget_closed(&mut self) {
+        let closed = self.closed_until.saturating_sub(self.rules.corrections_ms);
+        self.open = self.open.split_off(&closed.saturating_add(1));
+        for source in &mut self.sources {
+            source.take_slices_until(closed);
+        }
+    }
+
+    /// Everything that was read before the last restart has been read again.
+    pub fn is_settled(&self) -> bool {
+        self.sources.iter().all(Source::is_settled) && !self.awaits_written()
     }
 
     pub fn rules(&self) -> &Rules {
@@ -175,7 +218,12 @@ impl Engine {
 
     /// An event that can be read.
     pub fn observe(&mut self, partition: usize, event: &Event<'_>) -> Verdict {
-        let Some(source) = self.sources.get(partition) else { return Verdict::Blocked };
+        let Some(source) = self.sources.get_mut(partition) else { return Verdict::Blocked };
+        if self.rules.begin_ms.is_some_and(|begin| event.time_ms < begin) {
+            self.totals.skipped += u64::from(source.is_new(event.offset));
+            source.next = event.offset + 1;
+            return Verdict::Settled;
+        }
         let judgement = source.judge(&self.rules, self.closed_until, event);
         if let Judgement::Open { last_end, .. } = judgement
             && !self.has_room(last_end, event)
@@ -541,4 +589,15 @@ enum Lowest {
     Unknown,
     At(i64),
     AllIdle,
+}
+
+impl Saved for Open {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.first_end.save(out);
+        self.corrections.save(out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { first_end: from.get()?, corrections: from.get()? })
+    }
 }

@@ -30,7 +30,7 @@ fn engine(rules: Rules, partitions: usize) -> Engine {
 fn encoded(channel: &str, reaction: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for text in [channel, reaction] {
-        assert!(group::encode(&crate::extract::Slot::Text(Cow::Borrowed(text)), &mut bytes));
+        assert!(group::encode(&crate::extract::Slot::Text(Cow::Borrowed(text.as_bytes())), &mut bytes));
     }
     bytes
 }

@@ -7,7 +7,9 @@ use crate::{
     definition::{Condition, Function, Literal, TimeSource},
     event_time,
     extract::{Plan, Slot, Slots, Unreadable, no_slots},
+    first_look::FirstLook,
     group::{self, MAX_GROUP_BYTES},
+    hint::Hints,
     measure::{CellPlan, Decimal, Input, Measures},
 };
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -51,6 +53,8 @@ pub struct Voter {
 #[derive(Debug)]
 pub struct EventReader {
     plan: Plan,
+    hints: Hints,
+    look: FirstLook,
     /// None: the record's timestamp is the event time.
     time: Option<Field>,
     group_by: Vec<Field>,
@@ -101,7 +105,8 @@ impl EventReader {
         let plan = Plan::new(fields.0.iter().map(String::as_str));
         let (group, scratch) = (Vec::with_capacity(MAX_GROUP_BYTES), Vec::with_capacity(MAX_GROUP_BYTES));
         let voter = Voter::default();
-        Self { plan, time, group_by, cells, dedup, limit, group, inputs: Vec::new(), voter, scratch }
+        let (hints, look) = (Hints::default(), FirstLook::new(&fields.0));
+        Self { plan, hints, look, time, group_by, cells, dedup, limit, group, inputs: Vec::new(), voter, scratch }
     }
 
     /// The event time in ms; group, inputs and voter can be asked for afterwards.
@@ -110,7 +115,13 @@ impl EventReader {
             return Err(Bad { reason: "empty_value", detail: "the record has no value".to_owned() });
         };
         let mut slots = no_slots();
-        self.plan.extract(value, &mut slots).map_err(unreadable)?;
+        if !self.hints.read(value, &mut slots) {
+            self.plan.extract(value, &mut slots).map_err(unreadable)?;
+            self.hints.learn(&self.plan, value, &slots);
+        }
+        if !self.look.is_over() {
+            self.look.take(value, &slots);
+        }
         let time_ms = self.event_time(&slots, record)?;
         self.read_group(&slots)?;
         self.inputs.clear();
@@ -122,6 +133,17 @@ impl EventReader {
             limit: voter_hash(&self.limit, &slots, &mut self.scratch)?,
         };
         Ok(time_ms)
+    }
+
+    /// That a field which every event must have is in none so far.
+    pub fn warning(&self) -> Option<String> {
+        let needed: Vec<&str> = self.time.iter().chain(&self.group_by).map(|field| field.path.as_str()).collect();
+        self.look.warning(&needed)
+    }
+
+    /// So many events have been seen that a warning is more than a guess.
+    pub fn knows_events(&self) -> bool {
+        self.look.is_over()
     }
 
     /// The encoded group of the event read last.
@@ -144,7 +166,10 @@ impl EventReader {
         };
         match field.slot(slots) {
             Slot::Integer(ms) => event_time::from_ms(*ms).ok_or_else(|| no_time(&field.path)),
-            Slot::Text(text) => event_time::from_text(text).ok_or_else(|| no_time(&field.path)),
+            Slot::Text(text) => {
+                let text = std::str::from_utf8(text).ok();
+                text.and_then(event_time::from_text).ok_or_else(|| no_time(&field.path))
+            }
             other => Err(wrong(&field.path, other, "a time")),
         }
     }
@@ -216,7 +241,7 @@ fn number(field: &Field, slots: &Slots<'_>) -> Result<Decimal, Bad> {
 
 fn equals(slot: &Slot<'_>, literal: &Literal) -> bool {
     match (slot, literal) {
-        (Slot::Text(text), Literal::Text(wanted)) => text == wanted,
+        (Slot::Text(text), Literal::Text(wanted)) => **text == *wanted.as_bytes(),
         (Slot::Integer(number), Literal::Integer(wanted)) => number == wanted,
         (Slot::Boolean(flag), Literal::Boolean(wanted)) => flag == wanted,
         _ => false,

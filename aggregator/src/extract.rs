@@ -17,7 +17,8 @@ pub const MAX_NESTING: usize = 128;
 pub enum Slot<'a> {
     #[default]
     Missing,
-    Text(Cow<'a, str>),
+    /// Always UTF-8: bytes are all that counting needs of it.
+    Text(Cow<'a, [u8]>),
     Integer(i64),
     Boolean(bool),
     /// A number with a fraction or an exponent.
@@ -55,6 +56,15 @@ enum Child {
     Node(usize),
 }
 
+/// What a plan wants of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Nothing,
+    Slot(usize),
+    /// Some of its fields; 0 is the event itself.
+    Object(usize),
+}
+
 impl Plan {
     /// `paths` have passed `Definition::validate`: at most [`MAX_SLOTS`], none a prefix of another.
     pub fn new<'p>(paths: impl IntoIterator<Item = &'p str>) -> Self {
@@ -88,6 +98,15 @@ impl Plan {
         }
     }
 
+    /// What is wanted of the field with this name in an object of [`Wanted::Object`].
+    pub fn wanted(&self, object: usize, name: &[u8]) -> Wanted {
+        match self.nodes.get(object).and_then(|node| node.child(name)) {
+            None => Wanted::Nothing,
+            Some(Child::Slot(slot)) => Wanted::Slot(slot),
+            Some(Child::Node(node)) => Wanted::Object(node),
+        }
+    }
+
     /// Fills one slot per path.
     pub fn extract<'a>(&self, json: &'a [u8], slots: &mut Slots<'a>) -> Result<(), Unreadable> {
         if nests_too_deep(json) {
@@ -101,6 +120,12 @@ impl Plan {
             .and_then(|is_object| deserializer.end().map(|()| is_object))
             .map_err(|error| Unreadable::NotJson(first_line(&error)))
             .and_then(|is_object| if is_object { Ok(()) } else { Err(Unreadable::NotAnObject) })
+    }
+}
+
+impl Node {
+    fn child(&self, name: &[u8]) -> Option<Child> {
+        self.children.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, child)| *child)
     }
 }
 
@@ -243,7 +268,7 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.children.iter().find(|(wanted, _)| **wanted == *name).map(|(_, child)| *child))
+        Ok(self.0.child(name.as_bytes()))
     }
 }
 
@@ -266,11 +291,11 @@ impl<'a> Visitor<'a> for SlotSeed {
     }
 
     fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Slot<'a>, E> {
-        Ok(Slot::Text(Cow::Borrowed(text)))
+        Ok(Slot::Text(Cow::Borrowed(text.as_bytes())))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Slot<'a>, E> {
-        Ok(Slot::Text(Cow::Owned(text.to_owned())))
+        Ok(Slot::Text(Cow::Owned(text.as_bytes().to_owned())))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Slot<'a>, E> {
@@ -325,7 +350,7 @@ mod tests {
     }
 
     fn text(text: &str) -> Slot<'_> {
-        Slot::Text(Cow::Borrowed(text))
+        Slot::Text(Cow::Borrowed(text.as_bytes()))
     }
 
     #[test]
@@ -417,7 +442,7 @@ mod tests {
     fn same(slot: &Slot<'_>, value: Option<&serde_json::Value>) -> bool {
         match (slot, value) {
             (Slot::Missing, None) => true,
-            (Slot::Text(text), Some(value)) => value.as_str() == Some(text),
+            (Slot::Text(text), Some(value)) => value.as_str().map(str::as_bytes) == Some(text),
             (Slot::Integer(number), Some(value)) => value.as_i64() == Some(*number),
             (Slot::Boolean(flag), Some(value)) => value.as_bool() == Some(*flag),
             // serde_json's reading is off by the last bit now and then.

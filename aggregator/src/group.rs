@@ -28,7 +28,7 @@ pub fn encode(slot: &Slot<'_>, into: &mut Vec<u8>) -> bool {
             into.push(TEXT);
             // A longer text than u32 holds is over MAX_GROUP_BYTES anyway.
             into.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-            into.extend_from_slice(text.as_bytes());
+            into.extend_from_slice(text);
         }
         Slot::Integer(number) => {
             into.push(INTEGER);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn text(text: &str) -> Slot<'_> {
-        Slot::Text(Cow::Borrowed(text))
+        Slot::Text(Cow::Borrowed(text.as_bytes()))
     }
 
     #[test]

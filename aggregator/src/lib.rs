@@ -18,7 +18,9 @@ mod error;
 mod event;
 mod event_time;
 mod extract;
+mod first_look;
 mod group;
+mod hint;
 mod late_marks;
 mod measure;
 mod meters;
@@ -32,10 +34,14 @@ mod rules;
 mod sessions;
 mod side_topics;
 mod slice;
+mod snapshot;
 mod source;
 mod status;
+mod voter_table;
 mod votes;
 
+#[cfg(test)]
+mod complaint_tests;
 #[cfg(test)]
 mod correction_tests;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::{
     recovery::Restored,
     rows::{RowBatch, RowFormat},
     side_topics::SideTopics,
+    snapshot::Snapshots,
     source::Source,
     status::{State, StatusHandle},
 };
@@ -58,6 +59,9 @@ pub struct Pump<'a> {
     /// Where what was late cannot be judged again.
     marks: Option<LateMarks>,
     early: Early,
+    snapshots: Snapshots,
+    /// The warning of the first events is in the log.
+    has_warned: bool,
 }
 
 /// What has been told of the next window to be closed.
@@ -88,12 +92,15 @@ impl<'a> Pump<'a> {
             scanned_from: restored.scanned_from,
             marks,
             early: Early::default(),
+            snapshots: restored.snapshots,
+            has_warned: false,
             around,
         }
     }
 
     /// Runs until shutdown (Ok) or until an append fails: then recovery must look at what is in the log.
     pub async fn run(&mut self) -> Result<(), AggregatorError> {
+        self.snapshots.begin(&*self.around.client, self.around.clock.now_ms()).await?;
         while !self.around.shutdown.is_cancelled() {
             while let Some(polled) = self.polls.ready() {
                 self.accept(polled);
@@ -101,6 +108,7 @@ impl<'a> Pump<'a> {
             let progressed = self.process_slice();
             self.close_windows().await?;
             self.tell_early().await?;
+            self.take_snapshot().await?;
             self.start_polls();
             if progressed {
                 if self.sides.is_full() {
@@ -256,6 +264,7 @@ impl<'a> Pump<'a> {
         let (engine, events, sides) = (&mut self.engine, &mut self.events, &mut self.sides);
         let ended = SliceCounter { engine, events, sides, partition }.count(&mut batch);
         self.meters.parsed(batch.done - before, started.elapsed());
+        self.snapshots.read(batch.done - before);
         let progressed = batch.done > before || ended.is_some();
         match ended {
             None => reader.put_open(batch),
@@ -387,10 +396,29 @@ impl<'a> Pump<'a> {
         let decision = self.decision();
         let (window_ends, count) = (rows.window_ends.clone(), rows.rows);
         client.append(&self.around.definition.into, 0, rows.build(&decision)).await?;
+        self.meters.decided();
         self.meters.closed(&window_ends, count, self.around.clock.now_ms());
         self.around.status.update(|status| status.decisions = decision.sequence);
         let offsets = decision.partitions.iter().map(|source| (source.partition, source.next)).collect();
         self.committer.commit(offsets);
+        Ok(())
+    }
+
+    /// When a restart would read much again.
+    async fn take_snapshot(&mut self) -> Result<(), AggregatorError> {
+        if !self.snapshots.is_due() || !self.engine.is_settled() {
+            return Ok(());
+        }
+        let read_again =
+            self.engine.partition_decisions().iter().map(|source| source.next - source.resume).sum::<i64>();
+        if self.snapshots.put_off(usize::try_from(read_again).unwrap_or(0)) {
+            return Ok(());
+        }
+        let client = &*self.around.client;
+        self.sides.flush(client).await?;
+        let (decision, state) = (self.decision(), self.engine.save());
+        self.snapshots.write(client, self.around.clock.now_ms(), decision, &state).await?;
+        self.meters.snapshot(state.len());
         Ok(())
     }
 
@@ -419,10 +447,18 @@ impl<'a> Pump<'a> {
     }
 
     fn show(&mut self) {
-        self.meters.show(self.engine.totals(), self.engine.sources(), &self.readers);
+        if !self.has_warned && self.events.knows_events() {
+            self.has_warned = true;
+            if let Some(warning) = self.events.warning() {
+                let (aggregate, topic) = (&self.around.definition.name, &self.around.definition.from);
+                tracing::warn!(aggregate, topic, "{warning}");
+            }
+        }
+        self.meters.show(&self.engine, &self.readers);
         self.around.status.update(|status| {
             status.state = State::Running;
             status.error = self.readers.iter().find_map(|reader| reader.error.clone());
+            status.warning = self.events.warning();
             status.epoch = self.epoch;
             status.decisions = self.sequence;
             status.show(&self.engine, &self.readers);

@@ -13,6 +13,7 @@ use crate::{
     reader::MAX_DECOMPRESSED_BYTES,
     rules::Rules,
     side_topics::{Origin, SideTopics},
+    snapshot::{self, Snapshots},
     source::Source,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -26,6 +27,9 @@ const SCAN_BYTES: usize = 1 << 20;
 /// Longest step back, in offsets.
 const MAX_STEP: i64 = 1 << 16;
 
+/// How much earlier than the one before a record's timestamp may be where an aggregate's beginning is looked for.
+const OUT_OF_ORDER_MS: i64 = 60_000;
+
 /// Where to go on.
 #[derive(Debug)]
 pub struct Restored {
@@ -37,6 +41,7 @@ pub struct Restored {
     pub sequence: u64,
     /// Where the scan of the late and bad topic began: still valid until everything found there is passed again.
     pub scanned_from: (i64, i64),
+    pub snapshots: Snapshots,
 }
 
 /// Offsets in a side topic by source partition.
@@ -61,18 +66,50 @@ pub async fn recover(client: &dyn LogClient, definition: &Definition) -> Result<
     if let Some(decision) = &decision {
         check_unchanged(definition, decision)?;
     }
-    let from = decision.as_ref().map_or((0, 0), |decision| (decision.late_end, decision.bad_end));
+    let snapshot = snapshot::find(client, definition).await?;
+    if let Some(snapshot) = &snapshot
+        && let Some(lead) = snapshot.lead(decision.as_ref(), &ends(client, definition).await?)
+    {
+        let mut restored = restore(client, definition, Some(&lead)).await?;
+        if restored.engine.load(&snapshot.state).is_some() {
+            restored.snapshots = Snapshots::new(definition, Some(snapshot), false);
+            return Ok(restored);
+        }
+        tracing::error!(aggregate = definition.name, "a snapshot cannot be understood");
+    }
+    let mut restored = restore(client, definition, decision.as_ref()).await?;
+    restored.snapshots = Snapshots::new(definition, None, snapshot.is_some());
+    Ok(restored)
+}
+
+/// Where the raw topic's partitions end.
+async fn ends(client: &dyn LogClient, definition: &Definition) -> Result<BTreeMap<i32, i64>, AggregatorError> {
+    let mut ends = BTreeMap::new();
+    for partition in 0..client.partitions(&definition.from).await? {
+        ends.insert(partition, client.offsets(&definition.from, partition).await?.1);
+    }
+    Ok(ends)
+}
+
+/// Where to go on from a decision; what is in open windows is to be read again from its `resume` offsets.
+async fn restore(
+    client: &dyn LogClient,
+    definition: &Definition,
+    decision: Option<&Decision>,
+) -> Result<Restored, AggregatorError> {
+    let from = decision.map_or((0, 0), |decision| (decision.late_end, decision.bad_end));
     let (late, late_end) = written_since(client, definition, &definition.late_topic(), from.0).await?;
     let (bad, bad_end) = written_since(client, definition, &definition.bad_topic(), from.1).await?;
     let sides = SideTopics::new(definition, late_end, bad_end);
     let rules = Rules::new(definition);
-    let engine = match &decision {
+    let engine = match decision {
         Some(decision) => Engine::restore(rules, decision),
         None => Engine::new(rules),
     };
-    let (epoch, sequence) = decision.as_ref().map_or((1, 0), |decision| (decision.epoch + 1, decision.sequence));
-    let mut restored = Restored { engine, sides, high_watermarks: Vec::new(), epoch, sequence, scanned_from: from };
-    add_sources(client, definition, decision.as_ref(), Sides { late, bad }, &mut restored).await?;
+    let (epoch, sequence) = decision.map_or((1, 0), |decision| (decision.epoch + 1, decision.sequence));
+    let (high_watermarks, snapshots) = (Vec::new(), Snapshots::new(definition, None, false));
+    let mut restored = Restored { engine, sides, high_watermarks, epoch, sequence, scanned_from: from, snapshots };
+    add_sources(client, definition, decision, Sides { late, bad }, &mut restored).await?;
     Ok(restored)
 }
 
@@ -204,7 +241,11 @@ async fn add_sources(
     for partition in 0..client.partitions(&definition.from).await? {
         let (start, end) = client.offsets(&definition.from, partition).await?;
         let known = decision.and_then(|decision| decision.partitions.iter().find(|known| known.partition == partition));
-        let begin = committed.get(&partition).map_or(start, |offset| (*offset).clamp(start, end));
+        let begin = match (&definition.begin, known) {
+            (Some(moment), None) => first_since(client, definition, partition, moment.ms, (start, end)).await?,
+            _ => start,
+        };
+        let begin = committed.get(&partition).map_or(begin, |offset| (*offset).clamp(start, end));
         let from = known.map_or_else(|| beginning(partition, begin), |known| fit(known, start, end));
         let late = sides.late.written_below(partition, end);
         let bad = sides.bad.written_below(partition, end);
@@ -213,6 +254,30 @@ async fn add_sources(
         restored.high_watermarks.push(end);
     }
     Ok(())
+}
+
+/// An offset before which no event of `begin` or later is expected, by the records' timestamps, which are no earlier than the
+/// event's time less `max_future`. Found by halves: the timestamps are taken to grow, but for [`OUT_OF_ORDER_MS`].
+async fn first_since(
+    client: &dyn LogClient,
+    definition: &Definition,
+    partition: i32,
+    begin_ms: i64,
+    (mut low, mut high): (i64, i64),
+) -> Result<i64, AggregatorError> {
+    let max_future_ms = i64::try_from(definition.max_future.as_millis()).unwrap_or(i64::MAX);
+    let since_ms = begin_ms.saturating_sub(max_future_ms).saturating_sub(OUT_OF_ORDER_MS);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let fetched = client.fetch(&definition.from, partition, middle, 1, Duration::ZERO).await?;
+        // What cannot be told has to be read.
+        let batch = batches(fetched.batches).next().and_then(Result::ok);
+        match batch.filter(|batch| (0..since_ms).contains(&batch.header.max_timestamp)) {
+            Some(earlier) => low = (earlier.header.last_offset() + 1).max(middle + 1),
+            None => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 /// The committed offsets matter only when retention has taken every decision: to begin at the log start would then

@@ -3,11 +3,15 @@
 //! The latter are kept in a compacted topic of their own, by name, so that a restart knows them. A declaration starts the
 //! aggregate first and writes it down then: what was refused is never there, and what was answered is there for good.
 
-use crate::{Aggregator, AggregatorError, Definition, DefinitionError, Status, recovery::scan, status::StatusHandle};
+use crate::{
+    Aggregator, AggregatorError, Definition, DefinitionError, Status, event::EventReader, first_look::FIRST_EVENTS,
+    reader::MAX_DECOMPRESSED_BYTES, recovery::scan, status::StatusHandle,
+};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tifo_broker::{ClientError, LogClient, client::TopicSpec, clock::Clock};
-use tifo_storage::record_batch::{BatchBuilder, Compression};
+use tifo_storage::record_batch::{BatchBuilder, Compression, batches};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 pub const DEFINITIONS_TOPIC: &str = "__tifo_aggregates";
 /// Version of that JSON.
 const VERSION: u32 = 1;
+/// What is read of each partition for a look at the first events.
+const LOOK_BYTES: usize = 1 << 20;
 /// Aggregates of one process, those of the settings included.
 pub const MAX_AGGREGATES: usize = 1_000;
 
@@ -103,6 +109,7 @@ impl Registry {
             return Ok(false);
         }
         check_apart(&entries, &definition)?;
+        check_fields(&*self.client, &definition).await?;
         let name = definition.name.clone();
         self.run(&mut entries, definition.clone(), true).await.map_err(refused)?;
         if let Err(error) = self.keep(&name, Some(definition)).await {
@@ -204,6 +211,39 @@ fn check_apart(entries: &BTreeMap<String, Entry>, definition: &Definition) -> Re
     match others.into_iter().find(|topic| own.contains(topic)) {
         Some(topic) => Err(DeclareError::Conflict(format!("another aggregate writes to topic `{topic}`"))),
         None => Ok(()),
+    }
+}
+
+/// A field that every event must have, and that none of the raw topic's first events has, is a mistake; of fewer events
+/// the status tells it.
+async fn check_fields(client: &dyn LogClient, definition: &Definition) -> Result<(), DeclareError> {
+    let failed = |error: ClientError| DeclareError::Failed(error.into());
+    let count = match client.partitions(&definition.from).await {
+        Err(ClientError::UnknownTopic(_)) => return Ok(()),
+        count => count.map_err(failed)?,
+    };
+    let mut events = EventReader::new(definition);
+    for partition in 0..count {
+        let (start, end) = client.offsets(&definition.from, partition).await.map_err(failed)?;
+        if start < end && !events.knows_events() {
+            let fetched = client.fetch(&definition.from, partition, start, LOOK_BYTES, Duration::ZERO).await;
+            look_at(&mut events, fetched.map_err(failed)?.batches);
+        }
+    }
+    match events.warning().filter(|_| events.knows_events()) {
+        Some(reason) => Err(DefinitionError { aggregate: definition.name.clone(), field: "group_by", reason }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Damaged batches say nothing here.
+fn look_at(events: &mut EventReader, bytes: Bytes) {
+    for batch in batches(bytes).map_while(Result::ok).filter(|batch| !batch.is_control()) {
+        let Ok(records) = batch.open(MAX_DECOMPRESSED_BYTES) else { continue };
+        for record in records.iter().map_while(Result::ok).take(FIRST_EVENTS) {
+            // What is wrong with an event is the aggregate's business.
+            let _ = events.read(&record);
+        }
     }
 }
 

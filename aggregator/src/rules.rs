@@ -21,6 +21,8 @@ pub struct Rules {
     /// A correction tells every row of its window: what one group has shows in the others' rows.
     pub corrects_all: bool,
     pub max_future_ms: i64,
+    /// Events before are none of this aggregate's.
+    pub begin_ms: Option<i64>,
     /// Events before are not counted.
     pub open_ms: Option<i64>,
     /// Events from here on are not counted.
@@ -75,6 +77,7 @@ impl Rules {
             corrects_all: definition.top.is_some()
                 || definition.measure.values().any(|measure| matches!(measure.function, Function::Share(_))),
             max_future_ms: ms(definition.max_future),
+            begin_ms: definition.begin.as_ref().map(|begin| windows.whole_from(begin.ms, session_gap_ms)),
             open_ms: definition.open.as_ref().map(|open| open.ms),
             close_ms: definition.close.as_ref().map(|close| close.ms),
             max_groups: (definition.max_groups / windows.slices()).max(1),
@@ -90,6 +93,12 @@ impl Rules {
             Some(_) => time_ms,
             None => self.windows.start(self.windows.next_end(time_ms)),
         }
+    }
+
+    /// Windows that end here or earlier would miss events from before `begin`.
+    pub fn closed_before(&self) -> i64 {
+        let Some(begin) = self.begin_ms.filter(|_| self.session_gap_ms.is_none()) else { return i64::MIN };
+        if self.windows.cumulate { begin } else { begin + self.windows.size_ms - self.windows.every_ms }
     }
 
     /// Whether an event was late depends on more than its partition's log: read again, it is looked up.
@@ -121,6 +130,14 @@ impl Windows {
     /// Slices of one window.
     fn slices(&self) -> usize {
         if self.cumulate { 1 } else { usize::try_from(self.size_ms / self.every_ms).unwrap_or(1) }
+    }
+
+    /// The start of the step, or of the cumulative window, that holds a time; a session begins anywhere.
+    fn whole_from(&self, time_ms: i64, session_gap_ms: Option<i64>) -> i64 {
+        match session_gap_ms {
+            Some(_) => time_ms,
+            None => self.floor(time_ms, if self.cumulate { self.size_ms } else { self.every_ms }),
+        }
     }
 
     /// The first end after a time.

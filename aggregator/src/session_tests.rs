@@ -6,7 +6,7 @@ use crate::{
     Definition,
     crash_tests::{cut_at_every_append, fuses, is_killed, kill_until_through, run_to_the_end, undisturbed},
     definition::{Measure, Window},
-    task_tests::{LONG_AGO_MS, Running, definition, input, produce, produce_all, run_until},
+    task_tests::{LONG_AGO_MS, definition, input, live_run, produce, produce_all, replay, run_until},
     test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Tap, Truth, even_partitions, event, partitions},
     test_log::TestLog,
 };
@@ -103,20 +103,8 @@ async fn sessions_equal_their_recount() {
 #[tokio::test(start_paused = true)]
 async fn a_replay_of_sessions_equals_the_live_run_bit_for_bit() {
     let sources = even_partitions(&mut Random::new(110), &[150, 150], LONG_AGO_MS, 200);
-    let live = TestLog::new();
-    live.create("emoji", 2);
-    let running = Running::start(&live, &sessions(2)).await.unwrap();
-    for index in 0..150 {
-        produce(&live, 0, &sources[0][index..=index]);
-        produce(&live, 1, &sources[1][index..=index]);
-        tokio::task::yield_now().await;
-    }
-    running.done(input(&sources)).await;
-    running.stop().await;
-    let replay = TestLog::new();
-    produce_all(&replay, &sources, 150);
-    run_until(&replay, &sessions(2), input(&sources)).await;
-    assert!(records(&live) == records(&replay));
+    let (live, _) = live_run(&sessions(2), &sources).await;
+    assert!(records(&live) == records(&*replay(&sessions(2), &sources).await));
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use crate::{
     measure::Acc,
     rules::Rules,
     slice::{Groups, Place},
+    snapshot::{Reader, Saved},
 };
 use hashbrown::HashMap;
 use std::collections::BTreeSet;
@@ -168,5 +169,44 @@ impl Session {
                 None => self.firsts.push(first),
             }
         }
+    }
+}
+
+/// As a snapshot has it.
+impl Sessions {
+    pub fn save(&self, out: &mut Vec<u8>) {
+        self.by_group.save(out);
+    }
+
+    pub fn load(gap_ms: i64, from: &mut Reader<'_>) -> Option<Self> {
+        let by_group: HashMap<Box<[u8]>, Vec<Session>> = from.get()?;
+        let end = |session: &Session| session.last.checked_add(gap_ms);
+        let ends = by_group.iter().flat_map(|(group, sessions)| {
+            sessions.iter().map(move |session| Some((end(session)?, session.start, group.clone())))
+        });
+        let ends = ends.collect::<Option<BTreeSet<_>>>()?;
+        Some(Self { gap_ms, by_group, ends })
+    }
+}
+
+impl Saved for Session {
+    fn save(&self, out: &mut Vec<u8>) {
+        (self.start, self.last).save(out);
+        self.acc.save(out);
+        self.firsts.save(out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { start: from.get()?, last: from.get()?, acc: from.get()?, firsts: from.get()? })
+    }
+}
+
+impl Saved for First {
+    fn save(&self, out: &mut Vec<u8>) {
+        (self.partition, (self.offset, self.watermark_before)).save(out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { partition: from.get()?, offset: from.get()?, watermark_before: from.get()? })
     }
 }

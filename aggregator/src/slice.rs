@@ -8,6 +8,7 @@ use crate::{
     engine::Event,
     measure::{Acc, Stamp},
     rules::Rules,
+    snapshot::{Reader, Saved},
     votes::Ballots,
 };
 use hashbrown::HashMap;
@@ -63,7 +64,7 @@ pub enum Taken {
 impl Slice {
     pub fn new(rules: &Rules, event: &Event<'_>, place: &Place) -> Self {
         let content = match rules.votes {
-            Some(votes) => Content::Ballots(Ballots::new(votes)),
+            Some(votes) => Content::Ballots(Ballots::new(votes, rules.windows)),
             None => Content::Groups(HashMap::new()),
         };
         Self {
@@ -139,6 +140,39 @@ impl Slice {
         if let Content::Groups(groups) = &mut self.content {
             groups.values_mut().for_each(|parts| parts.settle(end));
         }
+    }
+}
+
+/// As a snapshot has it.
+impl Slice {
+    pub fn save(&self, out: &mut Vec<u8>) {
+        (self.first_offset, self.watermark_before).save(out);
+        (self.first_end, self.events).save(out);
+        match &self.content {
+            Content::Groups(groups) => groups.save(out),
+            Content::Ballots(ballots) => ballots.save(out),
+        }
+    }
+
+    pub fn load(rules: &Rules, from: &mut Reader<'_>) -> Option<Self> {
+        let (first_offset, watermark_before, first_end, events) = (from.get()?, from.get()?, from.get()?, from.get()?);
+        let content = match rules.votes {
+            Some(votes) => Content::Ballots(Ballots::load(votes, rules.windows, from)?),
+            None => Content::Groups(from.get()?),
+        };
+        Some(Self { first_offset, watermark_before, first_end, events, content })
+    }
+}
+
+impl Saved for Parts {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.first_end.save(out);
+        self.acc.save(out);
+        self.more.save(out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { first_end: from.get()?, acc: from.get()?, more: from.get()? })
     }
 }
 

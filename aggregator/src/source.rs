@@ -10,6 +10,7 @@ use crate::{
     offset_ranges::OffsetRanges,
     rules::Rules,
     slice::{Place, Slice, Taken},
+    snapshot::{Reader, Saved, save_count},
 };
 use std::collections::BTreeMap;
 
@@ -188,6 +189,21 @@ impl Source {
     pub fn first(&self) -> Option<(i64, Option<i64>)> {
         let oldest = self.slices.values().min_by_key(|slice| slice.first_offset)?;
         Some((oldest.first_offset, oldest.watermark_before))
+    }
+
+    /// The slices as a snapshot has them.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        save_count(self.slices.len(), out);
+        for (last_end, slice) in &self.slices {
+            last_end.save(out);
+            slice.save(out);
+        }
+    }
+
+    pub fn load(&mut self, rules: &Rules, from: &mut Reader<'_>) -> Option<()> {
+        let slices = from.list(|from| Some((from.get()?, Slice::load(rules, from)?)))?;
+        self.slices = slices.into_iter().collect();
+        Some(())
     }
 
     pub fn decision(&self, partition: i32, first: Option<(i64, Option<i64>)>) -> PartitionDecision {

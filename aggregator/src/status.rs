@@ -19,6 +19,8 @@ pub struct Status {
     pub state: State,
     /// What went wrong last, if it has not been mended since.
     pub error: Option<String>,
+    /// What is probably not meant so: a field that is in no event.
+    pub warning: Option<String>,
     pub partitions: Vec<PartitionStatus>,
     /// Records that are in the raw topic but not yet processed.
     pub lag: i64,

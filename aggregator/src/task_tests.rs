@@ -5,10 +5,10 @@
 use crate::{
     Aggregator, AggregatorError, Definition, State, Status,
     decision::{DECISION_HEADER, Decision},
-    test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Recount, WINDOW_MS, event, partitions, recount},
+    test_events::{GRACE_MS, Random, RawRecord, Recount, WINDOW_MS, event, partitions, recount},
     test_log::{NOW_MS, TestLog},
 };
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tifo_broker::LogClient;
 use tifo_storage::record_batch::{BatchBuilder, Compression, Record};
 use tokio_util::sync::CancellationToken;
@@ -123,6 +123,30 @@ pub async fn run_until(log: &Arc<TestLog>, definition: &Definition, events: usiz
     running.stop().await
 }
 
+/// Event by event, by turns from each partition, while the aggregate runs; the status when all was out.
+pub async fn live_run(definition: &Definition, sources: &[Vec<RawRecord>]) -> (Arc<TestLog>, Status) {
+    let log = TestLog::new();
+    log.create("emoji", sources.len());
+    let running = Running::start(&log, definition).await.unwrap();
+    for index in 0..sources.iter().map(Vec::len).max().unwrap_or(0) {
+        for (partition, records) in sources.iter().enumerate() {
+            produce(&log, partition, records.get(index..=index).unwrap_or_default());
+        }
+        tokio::task::yield_now().await;
+    }
+    let status = running.done(input(sources)).await;
+    running.stop().await;
+    (log, status)
+}
+
+/// All of it preloaded.
+pub async fn replay(definition: &Definition, sources: &[Vec<RawRecord>]) -> Arc<TestLog> {
+    let log = TestLog::new();
+    produce_all(&log, sources, usize::MAX);
+    run_until(&log, definition, input(sources)).await;
+    log
+}
+
 #[tokio::test(start_paused = true)]
 async fn everything_comes_out_once() {
     let mut random = Random::new(1);
@@ -164,72 +188,10 @@ async fn the_row_is_as_documented() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_window_closes_when_traffic_stops_and_an_idle_partition_holds_nothing() {
-    let log = TestLog::new();
-    let running = Running::start(&log, &definition(4)).await.unwrap();
-    produce(&log, 2, &[event(NOW_MS + 100, "c", "r")]);
-    running.done(1).await;
-    let elapsed = log.clock.now_ms() - NOW_MS;
-    let window_left = WINDOW_MS - NOW_MS % WINDOW_MS;
-    assert!(elapsed <= window_left + GRACE_MS + 50, "closed after {elapsed} ms");
-    running.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_fast_clock_closes_nothing() {
-    let log = TestLog::new();
-    log.create("emoji", 1);
-    let fast = event(NOW_MS + MAX_FUTURE_MS + 60_000, "c", "fast");
-    produce(&log, 0, &[event(LONG_AGO_MS, "c", "r"), fast, event(LONG_AGO_MS + 1, "c", "r")]);
-    let status = run_until(&log, &definition(1), 3).await;
-    let out = output(&log);
-    assert_eq!(out.counts, BTreeMap::from([((LONG_AGO_MS + WINDOW_MS, "c".into(), "r".into()), 2)]));
-    assert_eq!((out.late, status.clipped), (vec![(0, 1)], 1));
-    let reason = &log.records("emoji-late", 0)[0].headers[0];
-    assert_eq!((reason.0.as_ref(), reason.1.as_deref()), (&b"tifo-reason"[..], Some(&b"future"[..])));
-}
-
-#[tokio::test(start_paused = true)]
-async fn catching_up_drops_nothing() {
-    let log = TestLog::new();
-    let in_order = |count: i64, pace_ms: i64| {
-        (0..count).map(|index| event(LONG_AGO_MS + index * pace_ms, "c", "r")).collect::<Vec<_>>()
-    };
-    let records = [in_order(6_000, 20), in_order(200, 700), in_order(3, 1), in_order(1_500, 80)];
-    produce_all(&log, &records, 500);
-    let definition = Definition { grace: Duration::ZERO, max_open_windows: 4, ..definition(4) };
-    let status = run_until(&log, &definition, input(&records)).await;
-    assert_eq!((status.late, status.bad), (0, 0));
-    assert_eq!(output(&log), recount(&records, 0, |_, _| i64::MIN));
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_closes_by_wall_clock_during_a_replay() {
-    let log = TestLog::slow(Duration::from_secs(5));
-    let mut random = Random::new(2);
-    let records = partitions(&mut random, &[200, 200], LONG_AGO_MS);
-    produce_all(&log, &records, 10);
-    run_until(&log, &definition(2), input(&records)).await;
-    assert_eq!(output(&log), recount(&records, GRACE_MS, |_, _| i64::MIN));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_replay_equals_the_live_run_bit_for_bit() {
-    let mut random = Random::new(3);
-    let records = partitions(&mut random, &[300, 300], LONG_AGO_MS);
-    let live = TestLog::new();
-    live.create("emoji", 2);
-    let running = Running::start(&live, &definition(2)).await.unwrap();
-    for index in 0..300 {
-        produce(&live, 0, &records[0][index..=index]);
-        produce(&live, 1, &records[1][index..=index]);
-        tokio::task::yield_now().await;
-    }
-    running.done(input(&records)).await;
-    running.stop().await;
-    let replay = TestLog::new();
-    produce_all(&replay, &records, 300);
-    run_until(&replay, &definition(2), input(&records)).await;
+    let sources = partitions(&mut Random::new(3), &[300, 300], LONG_AGO_MS);
+    let (live, _) = live_run(&definition(2), &sources).await;
+    let replay = replay(&definition(2), &sources).await;
     let rows = |log: &TestLog| {
         let rows = log.records("emoji-counts", 0).into_iter();
         rows.map(|row| (row.timestamp_ms, row.key, row.value)).collect::<Vec<_>>()
@@ -344,17 +306,17 @@ async fn a_raw_topic_made_anew_is_read_from_its_start() {
     running.stop().await;
 }
 
-/// The shared data: by TIFO_SHARED, or beside the repository.
-fn real_events() -> PathBuf {
+/// The shared data: by TIFO_SHARED, or beside the repository. One event a line.
+pub fn real_events() -> String {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let shared = std::env::var_os("TIFO_SHARED").map_or(beside, PathBuf::from);
-    shared.join("data/emoji-fight/events.jsonl")
+    let path = shared.join("data/emoji-fight/events.jsonl");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_real_data_set_equals_its_recount() {
-    let path = real_events();
-    let lines = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let lines = real_events();
     let mut expected = BTreeMap::<(i64, String, String), u64>::new();
     let mut records = vec![Vec::new(); 4];
     for (index, line) in lines.lines().enumerate() {

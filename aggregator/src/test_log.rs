@@ -14,7 +14,7 @@ use tifo_broker::{
     client::{Fetched, TopicSpec},
     clock::Clock,
 };
-use tifo_storage::record_batch::{BatchBuilder, Compression, Record, batches};
+use tifo_storage::record_batch::{BatchBuilder, Compression, Record, RecordBatch, batches};
 use tokio::{sync::Notify, time::Instant};
 
 /// 2024-07-15, so that records of now and events of long ago differ.
@@ -122,11 +122,15 @@ impl TestLog {
         partition.batches.retain(|(base, _)| *base >= offset);
     }
 
-    pub fn records(&self, topic: &str, partition: usize) -> Vec<Record> {
+    pub fn batches(&self, topic: &str, partition: usize) -> Vec<RecordBatch> {
         let mut state = self.state.lock();
         let Ok(partition) = state.partition(topic, partition) else { return Vec::new() };
         let all: BytesMut = partition.batches.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
-        batches(all.freeze()).flat_map(|batch| batch.unwrap().records(usize::MAX).unwrap()).collect()
+        batches(all.freeze()).map(Result::unwrap).collect()
+    }
+
+    pub fn records(&self, topic: &str, partition: usize) -> Vec<Record> {
+        self.batches(topic, partition).iter().flat_map(|batch| batch.records(usize::MAX).unwrap()).collect()
     }
 
     pub fn committed_offsets(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {

@@ -6,7 +6,7 @@
 use crate::{
     Definition,
     definition::{Dedup, Keep, Limit, Measure, Paths, Shape, Top, Window},
-    task_tests::{LONG_AGO_MS, Running, definition, input, produce, produce_all, run_until},
+    task_tests::{LONG_AGO_MS, Running, definition, input, live_run, produce, produce_all, replay, run_until},
     test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Tap, Truth, even_partitions, partitions},
     test_log::TestLog,
 };
@@ -270,19 +270,8 @@ async fn every_kind_of_window_and_vote_equals_its_recount() {
 async fn a_replay_of_every_kind_equals_the_live_run_bit_for_bit() {
     for (seed, definition) in (40..).zip(kinds(2)) {
         let sources = partitions(&mut Random::new(seed), &[120, 120], LONG_AGO_MS);
-        let live = TestLog::new();
-        live.create("emoji", 2);
-        let running = Running::start(&live, &definition).await.unwrap();
-        for index in 0..120 {
-            produce(&live, 0, &sources[0][index..=index]);
-            produce(&live, 1, &sources[1][index..=index]);
-            tokio::task::yield_now().await;
-        }
-        running.done(input(&sources)).await;
-        running.stop().await;
-        let replay = TestLog::new();
-        produce_all(&replay, &sources, 120);
-        run_until(&replay, &definition, input(&sources)).await;
+        let (live, _) = live_run(&definition, &sources).await;
+        let replay = replay(&definition, &sources).await;
         assert!(records(&live) == records(&replay), "seed {seed}, {}", definition.fingerprint());
     }
 }

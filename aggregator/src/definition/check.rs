@@ -34,8 +34,8 @@ impl Definition {
     }
 
     fn check_topics(&self) -> Result<(), DefinitionError> {
-        let (late, bad) = (self.late_topic(), self.bad_topic());
-        let topics = [("from", &self.from), ("into", &self.into), ("late", &late), ("bad", &bad)];
+        let (late, bad, snapshot) = (self.late_topic(), self.bad_topic(), self.snapshot_topic());
+        let topics = [("from", &self.from), ("into", &self.into), ("late", &late), ("bad", &bad), ("name", &snapshot)];
         for (field, topic) in topics.into_iter().chain([("name", &self.name)]) {
             check_topic_name(topic).map_err(|reason| self.error(field, reason))?;
         }
@@ -251,8 +251,9 @@ impl Definition {
         if partitions == 0 {
             return Err(self.error("partitions", "must be at least 1"));
         }
-        if self.max_open_windows == 0 || self.max_groups == 0 || self.max_voters == 0 {
-            return Err(self.error("max_groups", "max_groups, max_voters and max_open_windows must be at least 1"));
+        if self.max_open_windows == 0 || self.max_groups == 0 || self.max_voters == 0 || self.snapshot_every == 0 {
+            let names = "max_groups, max_voters, max_open_windows and snapshot_every";
+            return Err(self.error("max_groups", format!("{names} must be at least 1")));
         }
         if partitions.saturating_mul(self.max_groups) > MAX_GROUPS_OF_ALL_PARTITIONS {
             let reason = format!("partitions x max_groups must not be over {MAX_GROUPS_OF_ALL_PARTITIONS}");

@@ -17,6 +17,7 @@ pub use shape::{Shape, Top};
 pub use time::{Moment, TimeSource};
 pub use votes::{Dedup, Keep, Limit, Paths};
 pub use window::Window;
+pub use words::nearest;
 
 use crate::duration_text;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub struct Definition {
     /// So many events a user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// Events before this time are skipped: the first window is the one that holds it (of several, the one that begins there).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<Moment>,
     /// Events before this time are late (`not_open`); windows are aligned to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Moment>,
@@ -109,6 +113,9 @@ pub struct Definition {
     /// Open windows at which partitions that are ahead are no longer read until the one behind has caught up.
     #[serde(default = "default_max_open_windows")]
     pub max_open_windows: usize,
+    /// Events that a restart may read again before it is worth a snapshot of what they have become.
+    #[serde(default = "default_snapshot_every")]
+    pub snapshot_every: usize,
     /// Default: `<name>-late`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<SideTopic>,
@@ -138,6 +145,7 @@ impl Definition {
             measure: default_measure(),
             dedup: None,
             limit: None,
+            begin: None,
             open: None,
             close: None,
             top: None,
@@ -151,6 +159,7 @@ impl Definition {
             max_voters: default_max_voters(),
             max_distinct: default_max_distinct(),
             max_open_windows: default_max_open_windows(),
+            snapshot_every: default_snapshot_every(),
             late: Some(SideTopic { topic: "emoji-late".to_owned() }),
             bad: Some(SideTopic { topic: "emoji-bad".to_owned() }),
         }
@@ -164,9 +173,14 @@ impl Definition {
         self.bad.as_ref().map_or_else(|| format!("{}-bad", self.name), |side| side.topic.clone())
     }
 
+    /// Made when the first snapshot is due.
+    pub fn snapshot_topic(&self) -> String {
+        format!("{}-snapshot", self.name)
+    }
+
     /// The topics that nobody else may write to.
-    pub fn written_topics(&self) -> [String; 3] {
-        [self.into.clone(), self.late_topic(), self.bad_topic()]
+    pub fn written_topics(&self) -> [String; 4] {
+        [self.into.clone(), self.late_topic(), self.bad_topic(), self.snapshot_topic()]
     }
 
     /// The group to which source offsets are committed, so that stock tools show the lag.
@@ -219,7 +233,7 @@ impl Definition {
         if self.dedup.is_some() || self.limit.is_some() {
             extras.push(("max_voters", self.max_voters.to_string()));
         }
-        for (name, moment) in [("open", &self.open), ("close", &self.close)] {
+        for (name, moment) in [("begin", &self.begin), ("open", &self.open), ("close", &self.close)] {
             extras.extend(moment.as_ref().map(|moment| (name, moment.ms.to_string())));
         }
         if self.measure.values().any(|measure| matches!(measure.function, Function::Distinct(_))) {
@@ -285,6 +299,10 @@ fn default_max_distinct() -> usize {
 
 fn default_max_open_windows() -> usize {
     4_096
+}
+
+fn default_snapshot_every() -> usize {
+    1_000_000
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! One measure's accumulator.
 
 use super::{CellPlan, Decimal, Distinct, Fastest, Input, Stamp};
-use crate::definition::Function;
+use crate::{
+    definition::Function,
+    snapshot::{Reader, Saved},
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
@@ -57,5 +60,38 @@ impl Cell {
             (Self::Fastest(fastest), Self::Fastest(other)) => fastest.merge(other),
             _ => debug_assert!(false, "cells of different measures"),
         }
+    }
+}
+
+impl Saved for Cell {
+    fn save(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Count(count) => (0_u8, *count).save(out),
+            Self::Sum(sum) => (1_u8, *sum).save(out),
+            Self::Least(least) => (2_u8, *least).save(out),
+            Self::Greatest(greatest) => (3_u8, *greatest).save(out),
+            Self::Mean { sum, count } => (4_u8, (*sum, *count)).save(out),
+            Self::Distinct(distinct) => {
+                out.push(5);
+                distinct.save(out);
+            }
+            Self::Fastest(fastest) => {
+                out.push(6);
+                fastest.save(out);
+            }
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(match from.get::<u8>()? {
+            0 => Self::Count(from.get()?),
+            1 => Self::Sum(from.get()?),
+            2 => Self::Least(from.get()?),
+            3 => Self::Greatest(from.get()?),
+            4 => Self::Mean { sum: from.get()?, count: from.get()? },
+            5 => Self::Distinct(from.get()?),
+            6 => Self::Fastest(from.get()?),
+            _ => return None,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! Numbers of events as whole millionths: sums are exact, so they do not depend on the order in which events come.
 
+use crate::snapshot::{Reader, Saved};
 use std::fmt;
 
 /// Millionths in one.
@@ -44,6 +45,16 @@ impl Decimal {
 
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(i128::from_le_bytes(bytes))
+    }
+}
+
+impl Saved for Decimal {
+    fn save(&self, out: &mut Vec<u8>) {
+        u128::from_le_bytes(self.to_bytes()).save(out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        from.get::<u128>().map(|bits| Self::from_bytes(bits.to_le_bytes()))
     }
 }
 

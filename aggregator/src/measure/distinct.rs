@@ -3,6 +3,7 @@
 //! Which of the two, and the number, depend on the set of values alone: exact exactly while the union of all parts is
 //! within the cap, and the estimate is taken from the registers, not from the order of what came.
 
+use crate::snapshot::{Reader, Saved, save_count};
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 use hashbrown::HashSet;
 
@@ -74,6 +75,33 @@ impl Distinct {
 
     pub fn is_estimate(&self) -> bool {
         matches!(self.values, Values::Estimate(_))
+    }
+}
+
+impl Saved for Distinct {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.cap.save(out);
+        match &self.values {
+            Values::Exact(set) => {
+                out.push(0);
+                save_count(set.len(), out);
+                set.iter().for_each(|hash| hash.save(out));
+            }
+            Values::Estimate(sketch) => {
+                out.push(1);
+                sketch.serialize().into_boxed_slice().save(out);
+            }
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        let cap = from.get()?;
+        let values = match from.get::<u8>()? {
+            0 => Values::Exact(from.get::<Vec<u64>>()?.into_iter().collect()),
+            1 => Values::Estimate(Box::new(HllSketch::deserialize(&from.get::<Box<[u8]>>()?).ok()?)),
+            _ => return None,
+        };
+        Some(Self { values, cap })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The values that came first by event time, each once: who answered fastest.
 
 use super::Input;
+use crate::snapshot::{Reader, Saved};
 
 /// When and where an event came: the order in which votes and answers are judged. Equal times: the lower partition, then
 /// the lower offset.
@@ -51,5 +52,26 @@ impl Fastest {
             self.first.remove(place + 1 + again);
         }
         self.first.truncate(self.n);
+    }
+}
+
+impl Saved for Stamp {
+    fn save(&self, out: &mut Vec<u8>) {
+        (self.time_ms, (self.partition, self.offset)).save(out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { time_ms: from.get()?, partition: from.get()?, offset: from.get()? })
+    }
+}
+
+impl Saved for Fastest {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.n.save(out);
+        self.first.save(out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { n: from.get()?, first: from.get()? })
     }
 }

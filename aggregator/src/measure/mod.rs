@@ -16,6 +16,7 @@ pub use fastest::{Fastest, Stamp};
 use crate::{
     Definition,
     definition::{Condition, Function, Measure},
+    snapshot::{Reader, Saved, save_list},
 };
 use std::collections::BTreeMap;
 
@@ -110,6 +111,43 @@ impl Acc {
         for (cell, other) in self.cells.iter_mut().zip(other.cells) {
             cell.merge(other);
         }
+    }
+}
+
+impl Saved for Acc {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.events.save(out);
+        save_list(self.cells.iter(), out);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { events: from.get()?, cells: from.get::<Vec<Cell>>()?.into() })
+    }
+}
+
+impl Saved for Input {
+    fn save(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Nothing => out.push(0),
+            Self::Presence => out.push(1),
+            Self::Number(number) => (2_u8, *number).save(out),
+            Self::Hash(hash) => (3_u8, *hash).save(out),
+            Self::Value(value) => {
+                out.push(4);
+                value.save(out);
+            }
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Option<Self> {
+        Some(match from.get::<u8>()? {
+            0 => Self::Nothing,
+            1 => Self::Presence,
+            2 => Self::Number(from.get()?),
+            3 => Self::Hash(from.get()?),
+            4 => Self::Value(from.get()?),
+            _ => return None,
+        })
     }
 }
 
