@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tifo_broker::{ClientError, LogClient, client::TopicSpec};
+use tifo_broker::{ClientError, LogClient, client::TopicSpec, clock::Clock};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -59,6 +59,7 @@ impl Batcher {
         let planned = plan(&entries, self.stream.partitions());
         let appends = planned.into_iter().map(|(partition, batches)| self.append_in_turn(&entries, partition, batches));
         let outcomes: Vec<Outcome> = join_all(appends).await.into_iter().flatten().collect();
+        self.show_latency(&entries);
         let name = self.stream.ingest.name.clone();
         counter!("tifo_http_flushes_total", "stream" => name.clone()).increment(1);
         histogram!("tifo_http_flush_duration_seconds", "stream" => name.clone()).record(began.elapsed());
@@ -182,6 +183,14 @@ impl Batcher {
             }
         }
         lost
+    }
+
+    /// From the arrival of the flush's oldest event until all of the flush is in the log.
+    fn show_latency(&self, entries: &[Entry]) {
+        let Some(oldest_ms) = entries.iter().map(|entry| entry.received_ms).min() else { return };
+        let waited_ms = u64::try_from(Clock::system().now_ms().saturating_sub(oldest_ms)).unwrap_or(0);
+        histogram!("tifo_http_log_latency_seconds", "stream" => self.stream.ingest.name.clone())
+            .record(Duration::from_millis(waited_ms));
     }
 
     fn show_fill(&self) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{error::HttpError, plan::MAX_BATCH_BYTES};
+use crate::{error::HttpError, plan::MAX_BATCH_BYTES, poll::Poll};
 
 /// Everything that can be set about HTTP. Each limit bounds memory; none is "unlimited".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct StreamIngest {
     pub timestamp: String,
     /// Required fields that make the record's key, joined by `|`.
     pub key: Vec<String>,
+    /// What pages show of it, if it is a poll; put here by the binary.
+    #[serde(skip)]
+    pub poll: Option<Poll>,
 }
 
 impl Default for HttpConfig {
@@ -96,6 +99,7 @@ impl StreamIngest {
             required: ["user_id", "channel_id", "metadata.reaction"].map(str::to_owned).to_vec(),
             timestamp: "timestamp".to_owned(),
             key: ["channel_id", "user_id"].map(str::to_owned).to_vec(),
+            poll: None,
         }
     }
 
@@ -111,10 +115,10 @@ impl StreamIngest {
         if self.key.is_empty() {
             return unusable("`key` names no field".to_owned());
         }
-        match self.key.iter().find(|field| !self.required.contains(field)) {
-            Some(field) => unusable(format!("key field `{field}` is not among `required`")),
-            None => Ok(()),
+        if let Some(field) = self.key.iter().find(|field| !self.required.contains(field)) {
+            return unusable(format!("key field `{field}` is not among `required`"));
         }
+        self.poll.as_ref().map_or(Ok(()), Poll::check).or_else(unusable)
     }
 }
 

@@ -44,14 +44,18 @@ pub async fn streams(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 fn describe(stream: &Stream) -> Value {
     let ingest = &stream.ingest;
-    json!({
+    let mut described = json!({
         "name": ingest.name,
         "topic": ingest.topic,
         "partitions": stream.partitions(),
         "required": ingest.required,
         "timestamp": ingest.timestamp,
         "key": ingest.key,
-    })
+    });
+    if let Some(poll) = &ingest.poll {
+        described["poll"] = poll.describe();
+    }
+    described
 }
 
 /// The state of all parts: the binary's members, `http` with this gateway's own, and what a small panel shows.
@@ -71,6 +75,7 @@ pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
     });
     members.insert("http".to_owned(), own);
     members.insert("events_per_second".to_owned(), events_per_second);
+    members.insert("now_ms".to_owned(), json!(shared.clock.now_ms()));
     Json(Value::Object(members))
 }
 

@@ -13,9 +13,9 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
-use tifo_aggregator::Definition;
+use tifo_aggregator::{Definition, Keep};
 use tifo_broker::BrokerConfig;
-use tifo_http_gateway::{HttpConfig, StreamIngest};
+use tifo_http_gateway::{HttpConfig, Poll, Rounds, StreamIngest};
 use tifo_mqtt_gateway::{MqttConfig, StreamConfig};
 
 use crate::cli::{LogFormat, Role, ServeArgs};
@@ -52,6 +52,9 @@ pub struct Stream {
     pub aggregate: Definition,
     /// How many of a window's groups reach the crowd.
     pub top_n: usize,
+    /// What pages show of it, if its groups are the answers to a question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Poll>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +93,13 @@ impl Default for Settings {
 impl Stream {
     /// The stream that is there by default.
     pub fn emoji() -> Self {
-        Self { name: "emoji".to_owned(), ingest: StreamIngest::emoji(), aggregate: Definition::emoji(), top_n: 10 }
+        let (ingest, aggregate) = (StreamIngest::emoji(), Definition::emoji());
+        Self { name: "emoji".to_owned(), ingest, aggregate, top_n: 10, poll: None }
+    }
+
+    fn ingest(&self) -> StreamIngest {
+        let poll = self.poll.clone().map(|poll| Poll { rounds: rounds(&self.aggregate), ..poll });
+        StreamIngest { name: self.name.clone(), poll, ..self.ingest.clone() }
     }
 }
 
@@ -181,8 +190,7 @@ impl Settings {
     }
 
     pub fn http_config(&self) -> HttpConfig {
-        let ingest = |stream: &Stream| StreamIngest { name: stream.name.clone(), ..stream.ingest.clone() };
-        HttpConfig { streams: self.stream.iter().map(ingest).collect(), ..self.http.clone() }
+        HttpConfig { streams: self.stream.iter().map(Stream::ingest).collect(), ..self.http.clone() }
     }
 
     pub fn mqtt_config(&self) -> MqttConfig {
@@ -236,6 +244,17 @@ impl Settings {
             all.push(definition.map_err(|error| ConfigError::Value(format!("setting `aggregate_sql`: {error}")))?);
         }
         Ok(all)
+    }
+}
+
+/// When the crowd may vote, as the aggregate counts.
+fn rounds(aggregate: &Definition) -> Rounds {
+    let (round, _) = aggregate.window.times();
+    Rounds {
+        round_ms: u64::try_from(round.as_millis()).unwrap_or(u64::MAX),
+        opens_ms: aggregate.open.as_ref().map(|open| open.ms),
+        closes_ms: aggregate.close.as_ref().map(|close| close.ms),
+        may_change: aggregate.dedup.as_ref().is_some_and(|dedup| dedup.keep == Keep::Last),
     }
 }
 

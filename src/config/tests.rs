@@ -104,3 +104,14 @@ fn a_wrong_aggregate_is_refused_in_words() {
     }
     assert!(refusal("aggregate_sql = ['CREATE TABLE x']").contains("found `TABLE` where AGGREGATE belongs"));
 }
+
+#[test]
+fn the_demo_declares_a_poll_whose_rounds_are_its_aggregates_windows() {
+    let settings = load_file(include_str!("../../scripts/demo.toml")).unwrap().settings;
+    assert_eq!(settings.stream[0].aggregate, Definition::emoji(), "the demo's crowd is the default one");
+    let config = settings.http_config();
+    config.check().unwrap();
+    let poll = config.streams[1].poll.as_ref().unwrap();
+    assert_eq!((poll.rounds.round_ms, poll.rounds.opens_ms, poll.rounds.may_change), (60_000, None, true));
+    assert!(config.streams[0].poll.is_none());
+}

@@ -1,6 +1,6 @@
 // The sports bar: shelves of stickers. One tab stop; arrow keys move, Enter and Space tap, as buttons do.
 
-import { element } from "./mood";
+import { element } from "./dom";
 import { SHELVES, STICKERS, type Shelf, type Sticker } from "./stickers";
 
 const BOUNCE_MS = 350;

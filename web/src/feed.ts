@@ -1,8 +1,9 @@
 // The live feed: one's own stickers at once, with what became of them, and the crowd's windows between them.
 
-import type { Mood } from "./live";
-import { count, element } from "./mood";
+import { element } from "./dom";
+import type { Mood } from "./live/message";
 import type { Tap } from "./taps";
+import { count } from "./words";
 
 const MAX_ENTRIES = 40;
 const CROWD_EMOJI = 4;

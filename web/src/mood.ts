@@ -1,13 +1,25 @@
-// The top-N as text: bars for the eye, a list for everybody, and from time to time a sentence for a screen reader.
+// The top-N as text: bars for the eye, a list for everybody, and from time to time a sentence for a screen reader. Rows are made
+// once and then only rewritten where they differ.
 
-import type { Mood, Share } from "./live";
+import { element, forTheEye, mark, say } from "./dom";
+import type { Mood, Share } from "./live/message";
 import { labelOf } from "./stickers";
+import { count, percent } from "./words";
 
 const SPEAK_EVERY_MS = 8_000;
 const SPOKEN = 3;
 
+interface Row {
+  row: HTMLLIElement;
+  emoji: HTMLElement;
+  fill: HTMLElement;
+  name: HTMLElement;
+  share: HTMLElement;
+}
+
 export class MoodList {
   private lastSpoken = -SPEAK_EVERY_MS;
+  private readonly rows: Row[] = [];
 
   constructor(
     private readonly list: HTMLOListElement,
@@ -16,30 +28,28 @@ export class MoodList {
   ) {}
 
   show(mood: Mood): void {
-    this.list.dataset["windowStart"] = String(mood.window_start);
-    this.list.dataset["total"] = String(mood.total);
-    this.list.replaceChildren(...mood.top.map((share, index) => this.row(share, index, mood.top[0]?.share ?? 1)));
+    mark(this.list, "windowStart", String(mood.window_start));
+    mark(this.list, "windowEnd", String(mood.window_end));
+    mark(this.list, "total", String(mood.total));
+    while (this.rows.length < mood.top.length) this.rows.push(makeRow());
+    mood.top.forEach((share, index) => this.write(index, share, mood.top[0]?.share ?? 1));
+    this.list.replaceChildren(...this.rows.slice(0, mood.top.length).map(({ row }) => row));
     const seconds = Math.round((mood.window_end - mood.window_start) / 100) / 10;
-    this.note.textContent = `${count(mood.total, "cheer")} in ${seconds}\u00a0s, ${count(mood.groups, "kind")}`;
+    say(this.note, `${count(mood.total, "cheer")} in ${seconds}\u00a0s, ${count(mood.groups, "kind")}`);
     this.speak(mood);
   }
 
-  private row(share: Share, index: number, largest: number): HTMLLIElement {
-    const row = document.createElement("li");
-    row.dataset["reaction"] = share.reaction;
-    row.dataset["count"] = String(share.count);
-    row.dataset["share"] = String(share.share);
-    row.dataset["rank"] = String(index + 1);
-    const emoji = element("span", "mood-emoji", share.reaction);
-    emoji.setAttribute("aria-hidden", "true");
-    const bar = element("span", "mood-bar");
-    bar.setAttribute("aria-hidden", "true");
-    const fill = element("i", "");
-    fill.style.setProperty("--fill", String(largest > 0 ? share.share / largest : 0));
-    bar.append(fill);
-    const name = element("span", "visually-hidden", `${labelOf(share.reaction)}, ${share.count}, `);
-    row.append(emoji, bar, name, element("span", "mood-share", percent(share.share)));
-    return row;
+  private write(index: number, share: Share, largest: number): void {
+    const made = this.rows[index];
+    if (!made) return;
+    mark(made.row, "reaction", share.reaction);
+    mark(made.row, "count", String(share.count));
+    mark(made.row, "share", String(share.share));
+    mark(made.row, "rank", String(index + 1));
+    say(made.emoji, share.reaction);
+    say(made.name, `${labelOf(share.reaction)}, ${share.count}, `);
+    say(made.share, percent(share.share));
+    made.fill.style.setProperty("--fill", String(largest > 0 ? share.share / largest : 0));
   }
 
   private speak(mood: Mood): void {
@@ -47,22 +57,18 @@ export class MoodList {
     if (now - this.lastSpoken < SPEAK_EVERY_MS || mood.top.length === 0) return;
     this.lastSpoken = now;
     const words = mood.top.slice(0, SPOKEN).map((share) => `${labelOf(share.reaction)} ${percent(share.share)}`);
-    this.live.textContent = `The crowd: ${words.join(", ")}`;
+    say(this.live, `The crowd: ${words.join(", ")}`);
   }
 }
 
-export function percent(share: number): string {
-  const value = share * 100;
-  return `${value >= 10 || value === 0 ? Math.round(value) : Math.round(value * 10) / 10} %`;
-}
-
-export function count(number: number, noun: string): string {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-}
-
-export function element<K extends keyof HTMLElementTagNameMap>(tag: K, className: string, text?: string): HTMLElementTagNameMap[K] {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
+function makeRow(): Row {
+  const row = element("li", "");
+  const emoji = forTheEye(element("span", "mood-emoji"));
+  const bar = forTheEye(element("span", "mood-bar"));
+  const fill = element("i", "");
+  const name = element("span", "visually-hidden");
+  const share = element("span", "mood-share");
+  bar.append(fill);
+  row.append(emoji, bar, name, share);
+  return { row, emoji, fill, name, share };
 }

@@ -1,76 +1,93 @@
-// For developers: the built page with an invented crowd, as pictures. `node tests/look.mjs FOLDER`
-// No server is needed: requests and the WebSocket are answered here. The real test is page.test.mjs.
+// For developers: the built page with an invented crowd, as pictures, and what a frame of the swarm costs. `node tests/look.mjs FOLDER`
+// No server is needed. The real tests are beside this.
 
-import { readFile } from "node:fs/promises";
-import { extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import mqttPacket from "mqtt-packet";
+import { join } from "node:path";
 import { launch } from "./browser.mjs";
+import { CROWD, FakeTifo, HOME, window } from "./fake_tifo.mjs";
 
-const DIST = fileURLToPath(new URL("../dist/", import.meta.url));
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-const CROWD = ["😂", "🥊", "🇮🇪", "🔥", "🤣", "👊", "😭", "💰", "💪", "👏"];
 const folder = process.argv[2] ?? "/tmp";
+const only = process.argv[3];
+const ROUND_MS = 60_000;
+const STREAMS = [
+  { name: "emoji" },
+  {
+    name: "round",
+    poll: {
+      question: "Who wins this round?",
+      answers: [{ id: "a", label: "Floyd Mayweather" }, { id: "b", label: "Conor McGregor" }, { id: "c", label: "An even round" }],
+      round_ms: ROUND_MS, opens_ms: null, closes_ms: null, may_change: true,
+    },
+  },
+];
 
-function mood(window) {
-  const counts = CROWD.map((_, index) => Math.round((400 / (index + 1)) * (0.7 + Math.random() * 0.6))).sort((a, b) => b - a);
-  const total = counts.reduce((sum, one) => sum + one, 0) + 120;
-  const top = CROWD.map((reaction, index) => ({ reaction, count: counts[index], share: counts[index] / total }));
-  const start = window * 2000;
-  return JSON.stringify({ stream: "emoji", channel_id: "ch-maymac", window_start: start, window_end: start + 2000, total, groups: 31, top });
-}
-
-async function answer(route) {
-  const url = new URL(route.request().url());
-  if (url.pathname === "/v1/status") return route.fulfill({ json: { events_per_second: 9646, viewers: 12408, window_lag_ms: 240 } });
-  if (url.pathname.endsWith("/events")) return route.fulfill({ status: 202, json: { accepted: 1 } });
-  const file = join(DIST, url.pathname === "/" ? "index.html" : url.pathname);
-  return route.fulfill({ body: await readFile(file), contentType: TYPES[extname(file)] ?? "application/octet-stream" });
-}
-
-function serveMqtt(socket) {
-  const parser = mqttPacket.parser({ protocolVersion: 4 });
-  const send = (packet) => socket.send(mqttPacket.generate(packet));
-  let window = 1;
-  parser.on("packet", (packet) => {
-    if (packet.cmd === "connect") send({ cmd: "connack", returnCode: 0, sessionPresent: false });
-    if (packet.cmd === "pingreq") send({ cmd: "pingresp" });
-    if (packet.cmd !== "subscribe") return;
-    send({ cmd: "suback", messageId: packet.messageId, granted: [0] });
-    const publish = () => send({ cmd: "publish", topic: packet.subscriptions[0].topic, payload: mood(window++), qos: 0, retain: false, dup: false });
-    publish();
-    setInterval(publish, 2000);
+function describe(tifo) {
+  let look = 0;
+  const aggregate = (name, scale) => ({
+    name, state: "running", error: null, lag: 3, open_window_count: 2, closed_until: Date.now(), late: 12 * scale, bad: 0,
+    partitions: [{ high_watermark: look * 9000 * scale, lag: 3, idle: false }], counted: look * 9000 * scale,
   });
-  socket.onMessage((message) => parser.parse(Buffer.from(message)));
+  const stream = (scale) => ({ accepted_total: look * 9000 * scale, buffer: { events: 412, max_events: 200000 } });
+  tifo.answer("/v1/status", () => ({
+    now_ms: Date.now(), events_per_second: 9646, viewers: 12408, window_lag_ms: 240, mqtt: { connected_clients: 12408, messages_published: 1, lag: 0 },
+    aggregates: [aggregate("emoji", ++look && 1), aggregate("round", 0.03)], http: { streams: { emoji: stream(1), round: stream(0.03) } },
+  }));
+  const histogram = (name, labels, scale, mean) =>
+    `${name}_bucket{${labels},le="0.25"} ${scale}\n${name}_sum{${labels}} ${scale * mean}\n${name}_count{${labels}} ${scale}\n`;
+  const metrics = (name, scale) =>
+    histogram("tifo_http_log_latency_seconds", `stream="${name}"`, 2 * look, 0.241) +
+    histogram("tifo_aggregator_window_lag_seconds", `aggregate="${name}"`, look, 0.52) +
+    histogram("tifo_mqtt_publish_latency_seconds", `stream="${name}"`, look, 0.523) +
+    `tifo_aggregator_rows_total{aggregate="${name}"} ${Math.round(look * 41 * scale)}\n` +
+    `tifo_mqtt_messages_published_total{stream="${name}"} ${Math.round(look * scale)}\n`;
+  tifo.answer("/metrics", () => `${metrics("emoji", 1)}${metrics("round", 0.5)}tifo_mqtt_deliveries_total ${look * 12408}\n`);
+  const definition = (name, from, into) => ({ name, definition: { from, into } });
+  tifo.answer("/v1/aggregates", () => ({ aggregates: [definition("emoji", "emoji", "emoji-counts"), definition("round", "votes", "vote-counts")] }));
+}
+
+function live(tifo) {
+  let number = 1;
+  const tick = () => {
+    number++;
+    const now = Date.now();
+    const counts = CROWD.map((_, index) => Math.round((400 / (index + 1)) * (0.7 + Math.random() * 0.6)));
+    tifo.publish("streams/emoji/ch-maymac", window(number, { end: now, counts }), now - 40);
+    const start = Math.floor(now / ROUND_MS) * ROUND_MS;
+    const votes = { counts: [40 + number, 64, 12], reactions: ["a", "b", "c"], window_start: start, window_end: now };
+    tifo.publish("streams/round/ch-maymac", window(number, votes), now - 40);
+  };
+  tick();
+  return setInterval(tick, 2000);
 }
 
 const looks = {
   dark: { viewport: { width: 1280, height: 800 }, colorScheme: "dark" },
   light: { viewport: { width: 1280, height: 800 }, colorScheme: "light" },
-  phone: { viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2 },
+  pipeline: { viewport: { width: 1280, height: 800 }, colorScheme: "dark", hash: "#pipeline" },
+  "pipeline-light": { viewport: { width: 1000, height: 800 }, colorScheme: "light", hash: "#pipeline" },
+  phone: { viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2, fullPage: true },
+  "phone-pipeline": { viewport: { width: 390, height: 844 }, colorScheme: "light", deviceScaleFactor: 2, hash: "#pipeline" },
   still: { viewport: { width: 900, height: 700 }, colorScheme: "light", reducedMotion: "reduce" },
+  full: { viewport: { width: 1280, height: 800 }, colorScheme: "dark", query: "?fill=300" },
 };
 const browser = await launch();
-for (const [name, options] of Object.entries(looks)) {
+for (const [name, { hash = "", query = "", fullPage = false, ...options }] of Object.entries(looks)) {
+  if (only && only !== name) continue;
+  const tifo = new FakeTifo({ streams: STREAMS });
+  describe(tifo);
   const page = await (await browser.newContext(options)).newPage();
   page.on("pageerror", (error) => console.error(name, error));
-  await page.route("**/*", answer);
-  await page.routeWebSocket(/mqtt/, serveMqtt);
-  await page.goto("http://tifo.test/");
+  page.on("console", (message) => message.type() === "error" && console.error(name, message.text()));
+  await tifo.serve(page);
+  const ticking = live(tifo);
+  await page.goto(`${HOME}${query}${hash}`);
   await page.locator("#top li").first().waitFor();
-  for (const reaction of ["🔥", "👏", "😂"]) await page.locator(`#stickers [data-reaction="${reaction}"]`).click();
-  await page.waitForTimeout(4500);
-  const frames = await page.evaluate(
-    () =>
-      new Promise((done) => {
-        let count = 0;
-        const start = performance.now();
-        const step = () => (count++, performance.now() - start < 2000 ? requestAnimationFrame(step) : done(count / 2));
-        requestAnimationFrame(step);
-      }),
-  );
-  console.log(name, "frames a second", frames, "sprites", await page.locator("#swarm").getAttribute("data-sprites"));
-  await page.screenshot({ path: join(folder, `tifo-${name}.png`) });
+  if (!hash) for (const reaction of ["🔥", "👏", "😂"]) await page.locator(`#stickers [data-reaction="${reaction}"]`).click();
+  if (!hash) await page.locator('[data-answer="b"]').click();
+  await page.waitForTimeout(5500);
+  const { sprites, fps, frameMs } = await page.evaluate(() => ({ ...document.getElementById("swarm").dataset }));
+  console.log(name, { sprites, fps, frameMs }, await page.locator("#freshness").textContent());
+  await page.screenshot({ path: join(folder, `tifo-${name}.png`), fullPage });
+  clearInterval(ticking);
   await page.close();
 }
 await browser.close();

@@ -7,7 +7,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
-use tifo_http_gateway::{Hooks, HttpConfig, HttpError, HttpGateway, StreamIngest};
+use tifo_http_gateway::{Answer, Hooks, HttpConfig, HttpError, HttpGateway, Poll, Rounds, StreamIngest};
 
 #[tokio::test]
 async fn health_readiness_metrics_and_status() {
@@ -32,6 +32,7 @@ async fn health_readiness_metrics_and_status() {
     let status: Value = rig.get("/v1/status").await.json().await.unwrap();
     assert_eq!(status["aggregator"]["lag"], 3);
     assert_eq!(status["http"]["accepted_total"], 1);
+    assert!(status["now_ms"].as_i64().unwrap() > 1_600_000_000_000);
     assert!(status["events_per_second"].is_number() && status["http"]["events_per_second"].is_number());
     assert_eq!(status["http"]["streams"]["emoji"]["buffer"]["max_events"], 200_000);
 }
@@ -45,6 +46,27 @@ async fn streams_are_listed() {
         "required": ["user_id", "channel_id", "metadata.reaction"], "key": ["channel_id", "user_id"],
     }]);
     assert_eq!(streams["streams"], expected);
+}
+
+#[tokio::test]
+async fn a_poll_tells_its_question_and_when_one_may_vote() {
+    let answer = |id: &str| Answer { id: id.to_owned(), label: id.to_uppercase() };
+    let rounds = Rounds { round_ms: 60_000, closes_ms: Some(9), may_change: true, ..Rounds::default() };
+    let poll = Poll { question: "Who?".to_owned(), answers: vec![answer("a"), answer("b")], rounds };
+    let asking = |poll| {
+        let stream = StreamIngest { poll: Some(poll), ..StreamIngest::emoji() };
+        HttpConfig { streams: vec![stream], ..config() }
+    };
+    let wrong = asking(Poll { answers: vec![answer("a")], ..poll.clone() });
+    assert!(wrong.check().unwrap_err().to_string().contains("2 to 12"));
+
+    let rig = rig_with(asking(poll), None, Hooks::default()).await;
+    let streams: Value = rig.get("/v1/streams").await.json().await.unwrap();
+    let expected = json!({
+        "question": "Who?", "answers": [{"id": "a", "label": "A"}, {"id": "b", "label": "B"}],
+        "round_ms": 60_000, "opens_ms": null, "closes_ms": 9, "may_change": true,
+    });
+    assert_eq!(streams["streams"][0]["poll"], expected);
 }
 
 #[tokio::test]
