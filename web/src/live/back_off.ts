@@ -1,7 +1,8 @@
 // How long to wait before the next attempt: twice as long each time, up to a limit, and never the same for everybody. Pure.
 
 const FIRST_MS = 400;
-const LONGEST_MS = 10_000;
+/** A server that comes back has its viewers back within five seconds. */
+const LONGEST_MS = 4_000;
 
 export class BackOff {
   private attempts = 0;
