@@ -21,9 +21,37 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print every setting in force and where it comes from
     Config(ServeArgs),
+    /// Aggregates of a running tifo
+    #[command(subcommand)]
+    Aggregate(AggregateCommand),
     /// Check or repair the log's files, with no broker running
     #[command(subcommand)]
     Log(LogCommand),
+}
+
+/// What `tifo aggregate` does, over HTTP.
+#[derive(Debug, Subcommand)]
+pub enum AggregateCommand {
+    /// Count old events again into another topic, while the aggregate itself goes on
+    Rebuild(RebuildArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RebuildArgs {
+    /// The aggregate whose definition is used
+    pub name: String,
+    /// From this event time on: ISO 8601, or ms since 1970 [default: from the beginning of the raw topic]
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// The topic to write to; late and bad events go to TOPIC-late and TOPIC-bad
+    #[arg(long, value_name = "TOPIC")]
+    pub into: String,
+    /// Address of the HTTP gateway
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub server: String,
+    /// Let it go on counting when all is rebuilt, as an aggregate named TOPIC
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// What `tifo log` does with a data directory, or with the directory of one partition.

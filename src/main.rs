@@ -1,5 +1,6 @@
 //! The `tifo` binary: command line, settings, wiring, shutdown. No logic of its own.
 
+mod aggregate;
 mod cli;
 mod config;
 mod log_files;
@@ -10,13 +11,14 @@ mod serve;
 use clap::Parser;
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
+use cli::{AggregateCommand, Cli, Command};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => replay::run(args).map(|()| ExitCode::SUCCESS),
         Command::Config(args) => print_config(&args).map(|()| ExitCode::SUCCESS),
+        Command::Aggregate(AggregateCommand::Rebuild(args)) => aggregate::rebuild(args).map(|()| ExitCode::SUCCESS),
         Command::Log(command) => log_files::run(&command),
     };
     match done {

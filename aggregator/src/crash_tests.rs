@@ -260,7 +260,7 @@ async fn a_snapshot_that_does_not_fit_is_passed_over() {
     let definition =
         Definition { snapshot_every: 20, window: Window::Tumble(Duration::from_secs(600)), ..definition(1) };
     let whole = TestLog::new();
-    produce_all(&whole, &[events.clone()], 10);
+    produce_all(&whole, std::slice::from_ref(&events), 10);
     let running = Running::start(&whole, &definition).await.unwrap();
     whole.until(|log| log.records("emoji-snapshot", 0).len() >= 4).await;
     running.stop().await;
@@ -274,7 +274,7 @@ async fn a_snapshot_that_does_not_fit_is_passed_over() {
     ];
     for change in changes {
         let log = TestLog::new();
-        produce_all(&log, &[events.clone()], 10);
+        produce_all(&log, std::slice::from_ref(&events), 10);
         log.create("emoji-snapshot", 1);
         for (index, record) in parts.iter().enumerate() {
             let is_head = record.key.as_ref().unwrap().ends_with(b"/head");

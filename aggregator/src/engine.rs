@@ -251,7 +251,8 @@ impl Engine {
     fn take(&mut self, partition: usize, event: &Event<'_>, judgement: Judgement) -> Manner {
         let Some(source) = self.sources.get_mut(partition) else { return Manner::default() };
         let watermark_before = source.watermark_before(event.offset);
-        source.pass(event, judgement);
+        source.pass(&self.rules, event, judgement);
+        let own_end = source.near_end();
         let (first_end, last_end) = match judgement {
             Judgement::Late(reason) => return Manner { reason: Some(reason), ..Manner::default() },
             Judgement::Open { .. } if source.is_written(event.offset) => return Manner::default(),
@@ -268,7 +269,7 @@ impl Engine {
         if taken == Taken::NoRoom {
             return Manner { reason: Some(LateReason::OverCapacity), ..Manner::default() };
         }
-        let partial = first_end > self.rules.windows.next_end(event.time_ms);
+        let partial = first_end > own_end;
         let opened = self.open.entry(last_end).or_insert_with(|| Open { first_end, corrections: BTreeSet::new() });
         opened.first_end = first_end.min(opened.first_end);
         if partial && self.rules.corrections_ms > 0 {

@@ -6,7 +6,7 @@ use crate::{
     Definition,
     definition::{Condition, Function, Literal, TimeSource},
     event_time,
-    extract::{Plan, Slot, Slots, Unreadable, no_slots},
+    extract::{MAX_SLOTS, Plan, Slot, Slots, Unreadable, no_slots},
     first_look::FirstLook,
     group::{self, MAX_GROUP_BYTES},
     hint::Hints,
@@ -15,6 +15,9 @@ use crate::{
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 use tifo_storage::record_batch::RecordRef;
+
+/// As many as most aggregates read of an event.
+const FEW_FIELDS: usize = 4;
 
 /// Why a record goes to the bad topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Voter {
 #[derive(Debug)]
 pub struct EventReader {
     plan: Plan,
+    /// Different ones.
+    field_count: usize,
     hints: Hints,
     look: FirstLook,
     /// None: the record's timestamp is the event time.
@@ -106,31 +111,52 @@ impl EventReader {
         let (group, scratch) = (Vec::with_capacity(MAX_GROUP_BYTES), Vec::with_capacity(MAX_GROUP_BYTES));
         let voter = Voter::default();
         let (hints, look) = (Hints::default(), FirstLook::new(&fields.0));
-        Self { plan, hints, look, time, group_by, cells, dedup, limit, group, inputs: Vec::new(), voter, scratch }
+        Self {
+            plan,
+            field_count: fields.0.len(),
+            hints,
+            look,
+            time,
+            group_by,
+            cells,
+            dedup,
+            limit,
+            group,
+            inputs: Vec::new(),
+            voter,
+            scratch,
+        }
     }
 
     /// The event time in ms; group, inputs and voter can be asked for afterwards.
     pub fn read(&mut self, record: &RecordRef<'_>) -> Result<i64, Bad> {
+        match self.field_count {
+            ..=FEW_FIELDS => self.read_into(record, &mut no_slots::<FEW_FIELDS>()),
+            _ => self.read_into(record, &mut no_slots::<MAX_SLOTS>()),
+        }
+    }
+
+    #[inline]
+    fn read_into<'a>(&mut self, record: &RecordRef<'a>, slots: &mut Slots<'a>) -> Result<i64, Bad> {
         let Some(value) = record.value else {
             return Err(Bad { reason: "empty_value", detail: "the record has no value".to_owned() });
         };
-        let mut slots = no_slots();
-        if !self.hints.read(value, &mut slots) {
-            self.plan.extract(value, &mut slots).map_err(unreadable)?;
-            self.hints.learn(&self.plan, value, &slots);
+        if !self.hints.read(value, slots) {
+            self.plan.extract(value, slots).map_err(unreadable)?;
+            self.hints.learn(&self.plan, value, slots);
         }
         if !self.look.is_over() {
-            self.look.take(value, &slots);
+            self.look.take(value, slots);
         }
-        let time_ms = self.event_time(&slots, record)?;
-        self.read_group(&slots)?;
+        let time_ms = self.event_time(slots, record)?;
+        self.read_group(slots)?;
         self.inputs.clear();
         for cell in &self.cells {
-            self.inputs.push(cell.input(&slots, &mut self.scratch)?);
+            self.inputs.push(cell.input(slots, &mut self.scratch)?);
         }
         self.voter = Voter {
-            dedup: voter_hash(&self.dedup, &slots, &mut self.scratch)?,
-            limit: voter_hash(&self.limit, &slots, &mut self.scratch)?,
+            dedup: voter_hash(&self.dedup, slots, &mut self.scratch)?,
+            limit: voter_hash(&self.limit, slots, &mut self.scratch)?,
         };
         Ok(time_ms)
     }

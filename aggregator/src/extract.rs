@@ -27,7 +27,8 @@ pub enum Slot<'a> {
     Other(&'static str),
 }
 
-pub type Slots<'a> = [Slot<'a>; MAX_SLOTS];
+/// One for each path of a plan, or more.
+pub type Slots<'a> = [Slot<'a>];
 
 /// Why an event cannot be read at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,8 +131,8 @@ impl Node {
 }
 
 /// Every slot missing.
-pub fn no_slots<'a>() -> Slots<'a> {
-    [const { Slot::Missing }; MAX_SLOTS]
+pub fn no_slots<'a, const N: usize>() -> [Slot<'a>; N] {
+    [const { Slot::Missing }; N]
 }
 
 /// The parser's message quotes the text over several lines; the first says what is wrong and where.
@@ -339,7 +340,7 @@ mod tests {
         Plan::new(["timestamp", "channel_id", "metadata.reaction"])
     }
 
-    fn extract(json: &[u8]) -> Result<Slots<'_>, Unreadable> {
+    fn extract(json: &[u8]) -> Result<[Slot<'_>; MAX_SLOTS], Unreadable> {
         let mut slots = no_slots();
         plan().extract(json, &mut slots).map(|()| slots)
     }

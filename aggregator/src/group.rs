@@ -25,9 +25,9 @@ pub enum Value<'a> {
 pub fn encode(slot: &Slot<'_>, into: &mut Vec<u8>) -> bool {
     match slot {
         Slot::Text(text) => {
-            into.push(TEXT);
             // A longer text than u32 holds is over MAX_GROUP_BYTES anyway.
-            into.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            let [a, b, c, d] = u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+            into.extend_from_slice(&[TEXT, a, b, c, d]);
             into.extend_from_slice(text);
         }
         Slot::Integer(number) => {

@@ -23,7 +23,13 @@ impl OffsetRanges {
         }
     }
 
+    /// Asked of every event; there is hardly ever anything.
+    #[inline]
     pub fn contains(&self, offset: i64) -> bool {
+        !self.ranges.is_empty() && self.holds(offset)
+    }
+
+    fn holds(&self, offset: i64) -> bool {
         self.ranges.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
     }
 

@@ -145,11 +145,23 @@ impl Windows {
         self.floor(time_ms, self.every_ms) + self.every_ms
     }
 
-    /// The end of the last window that an event of this time is in.
-    pub fn last_end(&self, time_ms: i64) -> i64 {
+    /// The same, without a division if it is `near` or the one before: most events are near those before them.
+    #[inline]
+    pub fn next_end_near(&self, near: i64, time_ms: i64) -> i64 {
+        let (before, earlier) = (near.wrapping_sub(self.every_ms), near.wrapping_sub(2 * self.every_ms));
+        match time_ms {
+            _ if (before..near).contains(&time_ms) => near,
+            _ if (earlier..before).contains(&time_ms) => before,
+            _ => self.next_end(time_ms),
+        }
+    }
+
+    /// The end of the last window that an event of this time is in; `next_end` is the first one's.
+    #[inline]
+    pub fn last_end(&self, time_ms: i64, next_end: i64) -> i64 {
         match self.cumulate {
             true => self.floor(time_ms, self.size_ms) + self.size_ms,
-            false => self.next_end(time_ms) - self.every_ms + self.size_ms,
+            false => next_end - self.every_ms + self.size_ms,
         }
     }
 
@@ -176,7 +188,11 @@ mod tests {
     use super::*;
 
     fn ends(windows: Windows, time_ms: i64) -> Vec<(i64, i64)> {
-        let (first, last) = (windows.next_end(time_ms), windows.last_end(time_ms));
+        let first = windows.next_end(time_ms);
+        for near in [0, first, first + windows.every_ms, first - windows.every_ms, i64::MIN, i64::MAX] {
+            assert_eq!(windows.next_end_near(near, time_ms), first);
+        }
+        let last = windows.last_end(time_ms, first);
         let step = usize::try_from(windows.every_ms).unwrap_or(1);
         (first..=last).step_by(step).map(|end| (windows.start(end), end)).collect()
     }

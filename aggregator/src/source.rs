@@ -31,6 +31,8 @@ pub struct Source {
     pub next: i64,
     /// Highest event time seen, clipped events apart.
     pub watermark: Option<i64>,
+    /// The end of the step that the event judged last is in: the next one's is probably the same.
+    near_end: i64,
     /// Since when it holds back no window; None: it does.
     pub idle_since_ms: Option<i64>,
     /// Keyed by the end of the last window that each is in.
@@ -106,10 +108,12 @@ impl Source {
         if let Some(gap_ms) = rules.session_gap_ms {
             return self.judge_in_session(rules, closed_until, event, gap_ms);
         }
-        let (first_end, last_end) = (rules.windows.next_end(event.time_ms), rules.windows.last_end(event.time_ms));
+        let first_end = rules.windows.next_end_near(self.near_end, event.time_ms);
+        let last_end = rules.windows.last_end(event.time_ms, first_end);
         // A window is still open to it while `end + grace` is above its own partition's watermark.
-        let in_time =
-            self.watermark_before(event.offset).map(|watermark| rules.windows.next_end(watermark - rules.grace_ms));
+        let in_time = self
+            .watermark_before(event.offset)
+            .map(|watermark| rules.windows.next_end_near(first_end, watermark - rules.grace_ms));
         let first_end = in_time.map_or(first_end, |in_time| first_end.max(in_time));
         let told_until = last_end + rules.corrections_ms;
         // An event for a window that was told already waits for the closing of a later one. One that was counted before a
@@ -148,12 +152,18 @@ impl Source {
     }
 
     /// Passes the event; its time counts for the watermark unless its clock is ahead.
-    pub fn pass(&mut self, event: &Event<'_>, judgement: Judgement) {
+    pub fn pass(&mut self, rules: &Rules, event: &Event<'_>, judgement: Judgement) {
+        self.near_end = rules.windows.next_end_near(self.near_end, event.time_ms);
         self.watermark = self.watermark_before(event.offset);
         if judgement != Judgement::Late(LateReason::Future) {
             self.watermark = self.watermark.max(Some(event.time_ms));
         }
         self.next = event.offset + 1;
+    }
+
+    /// See [`crate::rules::Windows::next_end_near`].
+    pub fn near_end(&self) -> i64 {
+        self.near_end
     }
 
     pub fn has_slice(&self, last_end: i64) -> bool {

@@ -79,7 +79,7 @@ impl Shard {
     /// Where the key is, or would be; None in a shard without entries.
     fn place(&self, key: [u32; 3]) -> Option<usize> {
         let count = self.entries.len();
-        let start = usize::try_from(u64::from(key[0]) * u64::try_from(count).ok()? >> 32).ok()?;
+        let start = usize::try_from((u64::from(key[0]) * u64::try_from(count).ok()?) >> 32).ok()?;
         let (front, back) = self.entries.split_at_checked(start)?;
         let is_place = |entry: &Entry| entry.vote.choice == EMPTY || entry.key == key;
         back.iter().position(is_place).map(|at| start + at).or_else(|| front.iter().position(is_place))

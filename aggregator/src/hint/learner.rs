@@ -6,7 +6,7 @@
 
 use super::layout::{Counts, Hole, Kind, Layout, Survey};
 use super::number;
-use crate::extract::{Plan, Slots, Wanted, no_slots};
+use crate::extract::{MAX_SLOTS, Plan, Slots, Wanted, no_slots};
 
 /// Holes of one layout.
 const MAX_HOLES: usize = 128;
@@ -17,8 +17,9 @@ pub fn learn<'a>(plan: &Plan, json: &'a [u8], slots: &Slots<'a>) -> Option<Layou
     learner.space();
     learner.value(Wanted::Object(0))?;
     let mut layout = learner.finish()?;
-    let mut again = no_slots();
-    let is_same = layout.read(json, &mut again) && again == *slots;
+    let mut again = no_slots::<MAX_SLOTS>();
+    let again = again.get_mut(..slots.len())?;
+    let is_same = layout.read(json, again) && *again == *slots;
     is_same.then_some(layout)
 }
 

@@ -13,7 +13,7 @@ mod number;
 #[cfg(test)]
 mod tests;
 
-use crate::extract::{Plan, Slots, no_slots};
+use crate::extract::{Plan, Slot, Slots};
 use layout::Layout;
 
 /// Layouts kept at a time, the one used last in front.
@@ -48,7 +48,7 @@ impl Hints {
     fn read_by_another<'a>(&mut self, json: &'a [u8], slots: &mut Slots<'a>) -> bool {
         let found = self.layouts.iter_mut().skip(1).position(|layout| {
             // What the one before has left there is none of this one's.
-            *slots = no_slots();
+            slots.fill_with(|| Slot::Missing);
             layout.read(json, slots)
         });
         let Some(used) = found.and_then(|index| self.layouts.get_mut(..index + 2)) else { return false };

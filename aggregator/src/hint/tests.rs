@@ -4,7 +4,7 @@
 
 use super::Hints;
 use crate::{
-    extract::{Plan, Slot, Unreadable, no_slots},
+    extract::{self, MAX_SLOTS, Plan, Slot, Unreadable},
     task_tests::real_events,
     test_events::Random,
 };
@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 /// Events that are mutated, unless TIFO_FUZZ_SECONDS says how long.
 const MUTATIONS: usize = 60_000;
+
+fn no_slots<'a>() -> [Slot<'a>; MAX_SLOTS] {
+    extract::no_slots()
+}
 
 fn plan() -> Plan {
     Plan::new(["timestamp", "channel_id", "metadata.reaction", "score", "flag"])
