@@ -166,6 +166,36 @@ describe("the swarm", () => {
   });
 });
 
+describe("the pipeline", () => {
+  test("its nodes are a tree with rates, and one that drains or is lost can be told", async () => {
+    const tifo = new FakeTifo();
+    let looks = 0;
+    const node = (name, role, nodes = [], more = {}) => ({
+      node: name, role, cluster: "", address: "a:1", connections: 5, max_connections: 10, cpu: 0.5, queued_bytes: 0, sent: 1_000 * looks, dropped: 0,
+      draining: false, connected: true, nodes, ...more,
+    });
+    const leaves = [node("one", "subscribe", [], { draining: true }), node("two", "subscribe", [], { connected: false })];
+    tifo.answer("/v1/mqtt/cluster", () => (looks++, node("top", "main", [node("mid", "publish", leaves)])));
+    const page = await open(tifo, { path: "#pipeline" });
+    await page.locator('.node[data-state="lost"]').waitFor();
+    assert.deepEqual(await page.locator(".node-name").allTextContents(), ["top", "mid", "one", "two"]);
+    assert.match(await page.locator('.node[data-state="draining"]').textContent(), /one.*draining/);
+    await page.locator(".node-facts").first().filter({ hasText: /[1-9]\d* messages\/s/ }).waitFor();
+    await close(page);
+  });
+
+  test("what a server does not tell is left out", async () => {
+    const tifo = new FakeTifo();
+    const page = await open(tifo, { path: "#pipeline" });
+    await page.locator(".lane .pipe-title", { hasText: "This page" }).waitFor();
+    assert.equal(await page.locator(".nodes").isVisible(), false);
+    assert.equal(await page.locator("[data-lane]").count(), 0);
+    tifo.answers.delete("/v1/status");
+    await page.locator("#pipeline-trouble", { hasText: "does not answer" }).waitFor();
+    await close(page);
+  });
+});
+
 describe("the poll", () => {
   test("its bars follow the crowd, and its result is said once it is final", async () => {
     const tifo = new FakeTifo({ streams: STREAMS });

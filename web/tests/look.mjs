@@ -40,6 +40,12 @@ function describe(tifo) {
     `tifo_aggregator_rows_total{aggregate="${name}"} ${Math.round(look * 41 * scale)}\n` +
     `tifo_mqtt_messages_published_total{stream="${name}"} ${Math.round(look * scale)}\n`;
   tifo.answer("/metrics", () => `${metrics("emoji", 1)}${metrics("round", 0.5)}tifo_mqtt_deliveries_total ${look * 12408}\n`);
+  const node = (name, role, connections, nodes = [], more = {}) => ({
+    node: name, role, cluster: role === "main" ? "" : "east", address: "127.0.0.1:1883", connections, max_connections: 10_000, cpu: 0.31, queued_bytes: 0,
+    sent: look * connections, dropped: 0, draining: false, connected: true, nodes, ...more,
+  });
+  const leaves = () => [node("east-1", "subscribe", 6100), node("east-2", "subscribe", 4200, [], { queued_bytes: 90_000, dropped: 7 }), node("east-3", "subscribe", 310, [], { draining: true })];
+  tifo.answer("/v1/mqtt/cluster", () => node("main", "main", 1798, [node("east-publish", "publish", 3, leaves())]));
   const definition = (name, from, into) => ({ name, definition: { from, into } });
   tifo.answer("/v1/aggregates", () => ({ aggregates: [definition("emoji", "emoji", "emoji-counts"), definition("round", "votes", "vote-counts")] }));
 }

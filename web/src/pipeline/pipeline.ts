@@ -9,6 +9,8 @@ import { Picture, type Place } from "./picture";
 import { parseMetrics, type Latency } from "./prometheus";
 
 const HASH = "#pipeline";
+/** Rates and latencies are over so many looks: windows close every few seconds, not every second. */
+const KEPT_LOOKS = 6;
 
 /** What only this page can know: the last hop, as it was on its way here. */
 export interface LastHop {
@@ -27,7 +29,8 @@ export class Pipeline {
   private readonly pictures = new Map<string, Picture>();
   private readonly fan = new Picture("From the hub to the viewers");
   private readonly cluster = new Cluster();
-  private before: Look | undefined;
+  /** Oldest first. */
+  private looks: Look[] = [];
   private looking = false;
 
   constructor(
@@ -45,7 +48,7 @@ export class Pipeline {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     server.watch((status) => void this.look(status));
     const fan = element("section", "lane");
-    fan.append(element("h3", "lane-title", "Fan-out"), this.fan.list, this.cluster.list);
+    fan.append(element("h3", "lane-title", "Fan-out"), this.fan.list, this.cluster.place);
     place.append(fan);
     if (location.hash === HASH) this.open();
   }
@@ -58,7 +61,7 @@ export class Pipeline {
   }
 
   private closed(): void {
-    this.before = undefined;
+    this.looks = [];
     history.replaceState(null, "", location.pathname + location.search);
     this.server.lookOften(false);
   }
@@ -79,9 +82,10 @@ export class Pipeline {
     ]);
     const topics = new Map((described?.aggregates ?? []).map(({ name, definition }) => [name, definition ?? { from: name, into: "" }]));
     const now: Look = { timeMs: performance.now(), status, topics, metrics: parseMetrics(metrics ?? "", METRICS) };
-    for (const lane of lanes(this.before, now)) this.pictureOf(lane.stream).draw(placesOf(lane));
-    this.fan.draw(fanPlaces(fanOut(this.before, now), this.lastHop()));
-    this.before = now;
+    const [before] = this.looks;
+    for (const lane of lanes(before, now)) this.pictureOf(lane.stream).draw(placesOf(lane));
+    this.fan.draw(fanPlaces(fanOut(before, now), this.lastHop()));
+    this.looks = [...this.looks, now].slice(-KEPT_LOOKS);
   }
 
   private pictureOf(stream: string): Picture {
@@ -105,7 +109,7 @@ function placesOf(lane: Lane): Place[] {
   return [
     {
       icon: "👆", title: "Taps", ...rate(taps.perSecond), facts: [`${amount(taps.buffered)} buffered`],
-      hop: { ...timed(lane.toLog), what: "into the log", flows: flows(taps.perSecond) },
+      hop: { ...timed(lane.toLog, "into the log"), flows: flows(taps.perSecond) },
     },
     {
       icon: "🪵", title: lane.from, ...rate(raw.perSecond), facts: ["raw topic", count(raw.records, "record")],
@@ -114,12 +118,12 @@ function placesOf(lane: Lane): Place[] {
     {
       icon: "🪟", title: "Aggregator", ...rate(aggregator.perSecond),
       facts: [count(aggregator.openWindows, "open window"), ...lost.filter((words) => words !== "")],
-      hop: { ...timed(lane.toRows), what: "after the window", flows: flows(rows.perSecond) },
+      hop: { ...timed(lane.toRows, "after the window"), flows: flows(rows.perSecond) },
       trouble: lane.state === "failed",
     },
     {
       icon: "📊", title: lane.into, ...rate(rows.perSecond), facts: ["aggregate topic"],
-      hop: { ...timed(lane.toHub), what: "top-N", flows: flows(hub.perSecond) },
+      hop: { ...timed(lane.toHub, "top-N"), flows: flows(hub.perSecond) },
     },
     { icon: "📣", title: "Hub", ...rate(hub.perSecond), facts: hub.behind === undefined ? [] : [`${amount(hub.behind)} rows behind`] },
   ];
@@ -144,8 +148,8 @@ function fanPlaces(fan: FanOut, last: LastHop): Place[] {
   ];
 }
 
-function timed(latency: Latency | undefined): { time: string } {
-  if (!latency) return { time: "–" };
+function timed(latency: Latency | undefined, what: string): { time: string; what: string } {
+  if (!latency) return { time: "–", what };
   const worst = Number.isFinite(latency.p99Ms) ? `, p99 ≤ ${duration(latency.p99Ms)}` : "";
-  return { time: `${duration(latency.meanMs)}${worst}` };
+  return { time: duration(latency.meanMs), what: `${what}${worst}` };
 }
