@@ -4,12 +4,19 @@ use crate::MqttError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// Threads beyond this bring nothing.
+const MAX_WORKERS: usize = 256;
+
 /// The whole gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MqttConfig {
     /// Address of the public MQTT port; port 0 is any free one.
     pub listen: String,
+    /// Address of a port of MQTT over WebSocket of its own, beside `/mqtt` on the HTTP port.
+    pub websocket_listen: Option<String>,
+    /// Threads that serve clients; 0: one per core.
+    pub workers: usize,
     /// Put here by the binary from the declared streams.
     #[serde(skip)]
     pub streams: Vec<StreamConfig>,
@@ -51,6 +58,8 @@ pub struct Limits {
     pub max_client_topics: usize,
     /// Sessions kept for clients that come with clean session 0; the one longest away is dropped first.
     pub max_saved_sessions: usize,
+    /// Longest session expiry granted, also for clean session 0 of MQTT 3.1.1.
+    pub max_session_expiry_s: u32,
     /// From the connection to the end of CONNECT.
     pub connect_timeout_ms: u64,
     /// From the first byte of a packet to its last; and without any progress in sending.
@@ -69,6 +78,8 @@ impl Default for MqttConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:1883".into(),
+            websocket_listen: None,
+            workers: 0,
             streams: vec![StreamConfig::default()],
             publish_prefixes: vec!["clients/".into()],
             commit_delay_ms: 2_000,
@@ -96,6 +107,7 @@ impl Default for Limits {
             max_filters: 1_000,
             max_client_topics: 10_000,
             max_saved_sessions: 1_000,
+            max_session_expiry_s: 24 * 60 * 60,
             connect_timeout_ms: 5_000,
             stall_timeout_ms: 30_000,
             max_filter_log_bytes: 4 * 1024 * 1024,
@@ -117,6 +129,12 @@ impl Limits {
 }
 
 impl MqttConfig {
+    pub(crate) fn edge_workers(&self) -> usize {
+        let workers =
+            if self.workers > 0 { self.workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
+        workers.min(MAX_WORKERS)
+    }
+
     /// Refuses what would only fail later, with the setting's name.
     pub(crate) fn check(&self) -> Result<(), MqttError> {
         for stream in &self.streams {

@@ -9,6 +9,7 @@
 
 mod config;
 mod delivery;
+mod edge;
 mod error;
 mod front;
 mod gateway;
@@ -16,6 +17,7 @@ mod hub;
 mod message;
 
 pub use config::{Limits, MqttConfig, StreamConfig};
+pub use edge::{Edge, EdgeStats, Inbound, Local, Publication, Reason, Verdict};
 pub use error::MqttError;
 pub use gateway::{MqttGateway, MqttStatus};
 pub use message::{Message, NodePath, Origin, is_node_name};
