@@ -14,9 +14,10 @@ const ALLOWED: [(&str, &[&str]); 6] = [
 ];
 
 /// Library, the only room that names it.
-const OWNED: [(&str, &str); 5] = [
+const OWNED: [(&str, &str); 6] = [
     ("axum", "http-gateway"),
     ("rumqttd", "mqtt-gateway"),
+    ("rmqtt-codec", "mqtt-gateway"),
     ("kafka-protocol", "broker/server"),
     ("sonic-rs", "aggregator"),
     ("crc32c", "broker/storage"),

@@ -52,7 +52,7 @@ pub struct Limits {
     pub max_client_id_bytes: usize,
     pub max_filter_bytes: usize,
     pub max_filters_per_client: usize,
-    /// Different filters over all clients: each has a log of its own in the hub.
+    /// Different filters over all clients.
     pub max_filters: usize,
     /// Different topics published to by clients.
     pub max_client_topics: usize,
@@ -98,22 +98,22 @@ impl Default for StreamConfig {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_connections: 10_000,
+            max_connections: 100_000,
             max_connect_bytes: 64 * 1024,
             max_packet_bytes: 256 * 1024,
             max_client_id_bytes: 256,
             max_filter_bytes: 1024,
             max_filters_per_client: 100,
-            max_filters: 1_000,
+            max_filters: 100_000,
             max_client_topics: 10_000,
-            max_saved_sessions: 1_000,
+            max_saved_sessions: 10_000,
             max_session_expiry_s: 24 * 60 * 60,
             connect_timeout_ms: 5_000,
             stall_timeout_ms: 30_000,
             max_filter_log_bytes: 4 * 1024 * 1024,
             max_channel_bytes: 512,
             max_decompressed_bytes: 64 * 1024 * 1024,
-            max_retained_topics: 10_000,
+            max_retained_topics: 100_000,
         }
     }
 }

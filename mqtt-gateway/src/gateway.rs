@@ -1,9 +1,10 @@
-//! Wiring: starts hub, delivery and front, and stops them in the order in which nothing accepted is lost.
+//! Wiring: starts hub, edge and delivery, and stops them in the order in which nothing accepted is lost.
 
 use crate::{
     MqttConfig, MqttError,
     delivery::{Counters, Delivery, Settings},
-    front::Front,
+    edge::{Edge, EdgeStats},
+    feed::{ClientMessages, Feed},
     hub::{Hub, Publisher},
 };
 use serde::Serialize;
@@ -14,18 +15,17 @@ use std::{
     time::Duration,
 };
 use tifo_broker::LogClient;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A running MQTT gateway.
 #[derive(Debug)]
 pub struct MqttGateway {
-    front: Arc<Front>,
+    edge: Arc<Edge>,
     counters: Arc<Counters>,
-    addr: SocketAddr,
     /// Stops delivery.
     delivering: CancellationToken,
-    /// Stops front and hub.
+    /// Stops the hub.
     serving: CancellationToken,
     delivery_tasks: TaskTracker,
     serving_tasks: TaskTracker,
@@ -40,6 +40,7 @@ pub struct MqttStatus {
     pub messages_published: u64,
     /// Records of the aggregate topics not yet delivered.
     pub lag: i64,
+    pub edge: EdgeStats,
 }
 
 impl MqttGateway {
@@ -52,35 +53,43 @@ impl MqttGateway {
         config.check()?;
         let (delivering, serving) = (shutdown.child_token(), shutdown.child_token());
         let hub = Hub::start(&config.limits)?;
-        let front = Arc::new(Front::new(hub.clone(), &config, serving.clone()));
-        let serving_tasks = front.tasks();
-        let addr = front.listen(&config.listen).await?;
+        let edge = Edge::start(&config, Arc::new(ClientMessages::new(hub.clone(), &config.limits)))?;
+        let serving_tasks = TaskTracker::new();
         serving_tasks.spawn(hub.clone().keep_alive(serving.clone()));
 
+        serving_tasks.spawn(stop_edge(edge.clone(), serving.clone()));
+
+        let feed = Arc::new(Feed { hub, edge: edge.clone() });
         let counters = Arc::new(Counters::default());
         let delivery_tasks = TaskTracker::new();
-        for delivery in deliveries(&config, &client, hub, &counters, &delivering) {
+        for delivery in deliveries(&config, &client, feed, &counters, &delivering) {
             delivery_tasks.spawn(delivery.run());
         }
-        tracing::info!(%addr, streams = config.streams.len(), "MQTT gateway started");
-        Ok(Self { front, counters, addr, delivering, serving, delivery_tasks, serving_tasks })
+        tracing::info!(addr = %edge.addr(), streams = config.streams.len(), "MQTT gateway started");
+        Ok(Self { edge, counters, delivering, serving, delivery_tasks, serving_tasks })
     }
 
     /// The public MQTT port.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.edge.addr()
     }
 
     /// A client's connection without a socket: MQTT's bytes as they would go over TCP. For the HTTP gateway's `/mqtt`.
-    pub fn open_tunnel(&self) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-        self.front.open_tunnel()
+    pub fn open_tunnel(&self) -> io::Result<UnixStream> {
+        UnixStream::from_std(self.edge.open_tunnel()?.into())
+    }
+
+    pub fn edge(&self) -> &Arc<Edge> {
+        &self.edge
     }
 
     pub fn status(&self) -> MqttStatus {
+        let edge = self.edge.stats();
         MqttStatus {
-            connected_clients: self.front.connected_clients(),
+            connected_clients: edge.clients,
             messages_published: self.counters.published.load(Ordering::Relaxed),
             lag: self.counters.lag.load(Ordering::Relaxed),
+            edge,
         }
     }
 
@@ -89,10 +98,16 @@ impl MqttGateway {
         self.delivering.cancel();
         self.delivery_tasks.close();
         self.delivery_tasks.wait().await;
+        self.edge.shutdown().await;
         self.serving.cancel();
         self.serving_tasks.close();
         self.serving_tasks.wait().await;
     }
+}
+
+async fn stop_edge(edge: Arc<Edge>, serving: CancellationToken) {
+    serving.cancelled().await;
+    edge.stop();
 }
 
 impl Drop for MqttGateway {

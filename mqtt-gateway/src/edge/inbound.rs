@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Messages of clients that wait to be decided about; beyond it they are refused with Quota Exceeded.
 const MAX_QUEUED: usize = 16_384;
@@ -68,12 +67,7 @@ pub fn queue() -> (mpsc::Sender<Request>, mpsc::Receiver<Request>) {
 }
 
 /// Decides until shutdown.
-pub async fn run(
-    spine: Arc<Spine>,
-    inbound: Arc<dyn Inbound>,
-    mut requests: mpsc::Receiver<Request>,
-    shutdown: CancellationToken,
-) {
+pub async fn run(spine: Arc<Spine>, inbound: Arc<dyn Inbound>, mut requests: mpsc::Receiver<Request>) {
     let stream = futures::stream::poll_fn(move |context| requests.poll_recv(context));
     let mut decided = stream
         .map(|request| {
@@ -83,7 +77,7 @@ pub async fn run(
         .buffered(MAX_CONCURRENT);
     loop {
         let next = tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = spine.shutdown.cancelled() => return,
             next = decided.next() => next,
         };
         let Some((verdict, request)) = next else { return };

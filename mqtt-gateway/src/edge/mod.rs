@@ -28,7 +28,8 @@ pub use wire::{Reason, publish::Publication};
 
 use crate::{
     MqttConfig, MqttError,
-    hub::{HubError, Message, Publisher},
+    hub::{HubError, Publisher},
+    message::Message,
 };
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -45,7 +46,7 @@ use std::{
     thread::JoinHandle,
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use worker::{Worker, WorkerListener};
 
 /// A running edge.
@@ -56,7 +57,6 @@ pub struct Edge {
     websocket_addr: Option<SocketAddr>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     tasks: TaskTracker,
-    shutdown: CancellationToken,
     /// The worker that adopts the next connection.
     turn: AtomicUsize,
 }
@@ -83,12 +83,11 @@ impl Edge {
             websocket_addr,
             threads: Mutex::default(),
             tasks: TaskTracker::new(),
-            shutdown: CancellationToken::new(),
             turn: AtomicUsize::new(0),
         };
         edge.start_workers(tcp, websocket).map_err(failed)?;
-        edge.tasks.spawn(inbound::run(edge.spine.clone(), inbound, queue, edge.shutdown.clone()));
-        edge.tasks.spawn(keep_time(edge.spine.clone(), edge.shutdown.clone()));
+        edge.tasks.spawn(inbound::run(edge.spine.clone(), inbound, queue));
+        edge.tasks.spawn(keep_time(edge.spine.clone()));
         Ok(Arc::new(edge))
     }
 
@@ -169,8 +168,9 @@ impl Edge {
         let _ = joined.await;
     }
 
-    fn stop(&self) {
-        self.shutdown.cancel();
+    /// Ends every connection soon.
+    pub fn stop(&self) {
+        self.spine.shutdown.cancel();
         self.spine.command_all(|| Command::Stop);
     }
 }
@@ -193,11 +193,13 @@ impl Publisher for Edge {
 /// `None` for what MQTT cannot say.
 fn publication(message: &Message) -> Option<Publication> {
     let topic = std::str::from_utf8(&message.topic).ok()?;
-    Publication::new(topic, message.payload.clone(), 1, true, &wire::Properties::default())
+    let user_properties = message.origin.properties().into_iter().map(|(name, value)| (name.into(), value.into()));
+    let properties = wire::Properties { user_properties: user_properties.collect(), ..wire::Properties::default() };
+    Publication::new(topic, message.payload.clone(), 1, message.retain, &properties)
 }
 
 /// Sessions expire, wills fall due.
-async fn keep_time(spine: Arc<Spine>, shutdown: CancellationToken) {
+async fn keep_time(spine: Arc<Spine>) {
     loop {
         let next = spine.look_at_time(Instant::now());
         let due = async {
@@ -207,7 +209,7 @@ async fn keep_time(spine: Arc<Spine>, shutdown: CancellationToken) {
             }
         };
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = spine.shutdown.cancelled() => return,
             () = due => {}
             () = spine.due.notified() => {}
         }

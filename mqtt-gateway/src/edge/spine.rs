@@ -28,6 +28,7 @@ use std::{
     time::Instant,
 };
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// Publications that wait for one worker; a publisher waits for room.
 const MAX_MAILBOX: usize = 4_096;
@@ -79,6 +80,8 @@ pub struct Spine {
     pub limits: Limits,
     pub publish_prefixes: Vec<String>,
     pub counters: Counters,
+    /// Nobody takes mail any more.
+    pub shutdown: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -133,6 +136,7 @@ impl Spine {
             limits,
             publish_prefixes,
             counters: Counters::default(),
+            shutdown: CancellationToken::new(),
         })
     }
 
@@ -181,14 +185,17 @@ impl Spine {
     }
 
     async fn wait_for_room(&self) {
-        loop {
+        while !self.shutdown.is_cancelled() {
             let room = self.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             if self.mailboxes.iter().all(|mailbox| mailbox.mail.lock().len() < MAX_MAILBOX) {
                 return;
             }
-            room.await;
+            tokio::select! {
+                () = room => {}
+                () = self.shutdown.cancelled() => {}
+            }
         }
     }
 
@@ -258,17 +265,16 @@ impl Spine {
 
     /// Sends a will now or later, unless the client comes back before.
     pub fn will(&self, client_id: &Arc<str>, publication: Publication, at: Option<Instant>) {
-        match at {
-            Some(at) => {
-                self.state.lock().wills.put(client_id.clone(), publication, at);
+        if let Some(at) = at {
+            let mut state = self.state.lock();
+            if state.wills.by_time.len() < self.limits.max_saved_sessions {
+                state.wills.put(client_id.clone(), publication, at);
                 self.due.notify_one();
+                return;
             }
-            None => {
-                let request = Request { client_id: client_id.clone(), publication, answer: None };
-                if !self.submit(request) {
-                    metrics::counter!("tifo_mqtt_rejections_total", "reason" => "inbound_full").increment(1);
-                }
-            }
+        }
+        if !self.submit(Request { client_id: client_id.clone(), publication, answer: None }) {
+            metrics::counter!("tifo_mqtt_rejections_total", "reason" => "inbound_full").increment(1);
         }
     }
 
@@ -302,7 +308,7 @@ impl State {
         if let Some(other) = self.clients.get(client_id) {
             return Entered::Busy(*other);
         }
-        self.wills.cancel(client_id);
+        self.wills.returned(client_id, clean_start);
         let session = self.away.take(client_id).filter(|_| !clean_start);
         let client_id = session.as_ref().map_or_else(|| client_id.into(), |session| session.client_id.clone());
         self.clients.insert(client_id.clone(), place);
@@ -353,9 +359,13 @@ impl Wills {
         self.by_time.insert((at, self.number), (client_id, publication));
     }
 
-    fn cancel(&mut self, client_id: &str) {
-        if let Some(key) = self.by_client.remove(client_id) {
-            self.by_time.remove(&key);
+    /// The client is back: no will, unless its session ends by that.
+    fn returned(&mut self, client_id: &str, ends_session: bool) {
+        let Some(key) = self.by_client.remove(client_id) else { return };
+        if let Some(will) = self.by_time.remove(&key)
+            && ends_session
+        {
+            self.by_time.insert((Instant::now(), key.1), will);
         }
     }
 

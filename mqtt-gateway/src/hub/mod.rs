@@ -2,24 +2,22 @@
 //!
 //! Only this folder names rumqttd. [`router`] wraps one router thread and its links; this file keeps one running: a thread that
 //! died or hangs is noticed by a pulse, a fresh one takes over with the retained messages of the gateway, and the links of the
-//! old one end, so that clients come again. There is no port: whoever is not a [`Link`] or a [`Publisher`] cannot reach it.
+//! old one end. There is no port: whoever is not a [`Link`] or a [`Publisher`] cannot reach it.
 //!
 //! Never: pass on anything unchecked (see `router`'s list of what kills it), or touch the log.
 
 mod router;
 
-pub use router::{Link, LinkEvent, LinkReceiver, LinkSender};
+pub use router::Link;
+#[cfg(test)]
+use router::LinkEvent;
 
 use crate::{config::Limits, message::Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use router::RouterHandle;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
@@ -52,10 +50,6 @@ pub struct Hub {
     publisher: AsyncMutex<Option<Link>>,
     /// Last message per topic of the gateway, for a router that starts empty. At most `max_retained_topics`.
     retained: Mutex<HashMap<Bytes, Message>>,
-    /// Every filter of the current router (it never forgets one). At most `max_filters`.
-    filters: Mutex<HashSet<String>>,
-    /// Every topic that clients published to in the current router. At most `max_client_topics`.
-    client_topics: Mutex<HashSet<Bytes>>,
 }
 
 impl Hub {
@@ -66,12 +60,10 @@ impl Hub {
             current: RwLock::new(Arc::new(RouterHandle::spawn(0, limits)?)),
             publisher: AsyncMutex::new(None),
             retained: Mutex::default(),
-            filters: Mutex::default(),
-            client_topics: Mutex::default(),
         }))
     }
 
-    /// Opens a client's link. `slot` is our own name for the session, never the client's id.
+    /// Opens a link. `slot` is our own name for it, never a client's id.
     pub async fn attach(&self, slot: &str, clean_session: bool) -> Result<Link, HubError> {
         let router = self.current();
         let slot = slot.to_owned();
@@ -79,18 +71,6 @@ impl Hub {
         tokio::task::spawn_blocking(move || router.attach(&slot, clean_session))
             .await
             .map_err(|e| HubError(format!("opening a link: {e}")))?
-    }
-
-    /// Room for one more log in the hub; `false`: too many different filters.
-    pub fn admit_filter(&self, filter: &str) -> bool {
-        let mut filters = self.filters.lock();
-        filters.contains(filter) || (filters.len() < self.limits.max_filters && filters.insert(filter.to_owned()))
-    }
-
-    /// Room for one more topic of a client; `false`: too many different ones.
-    pub fn admit_client_topic(&self, topic: &Bytes) -> bool {
-        let mut topics = self.client_topics.lock();
-        topics.contains(topic) || (topics.len() < self.limits.max_client_topics && topics.insert(topic.clone()))
     }
 
     /// Watches the router until `shutdown` and replaces it when it dies.
@@ -110,8 +90,6 @@ impl Hub {
     async fn restart(&self, generation: u64) {
         match RouterHandle::spawn(generation, &self.limits) {
             Ok(router) => {
-                self.filters.lock().clear();
-                self.client_topics.lock().clear();
                 let mut publisher = self.publisher.lock().await;
                 *publisher = None;
                 *self.current.write() = Arc::new(router);
@@ -214,10 +192,10 @@ mod tests {
 
     async fn first_frame(hub: &Hub, filter: &str) -> Bytes {
         let mut link = hub.attach("s1", true).await.unwrap();
-        link.sender.subscribe(&[(filter.to_owned(), 0)]);
+        link.sender.subscribe(filter);
         link.sender.barrier().unwrap();
         loop {
-            if let LinkEvent::Message { frame, .. } = link.receiver.next().await.unwrap() {
+            if let LinkEvent::Message(frame) = link.receiver.next().await.unwrap() {
                 return frame;
             }
         }
@@ -246,13 +224,5 @@ mod tests {
         assert!(first_frame(&hub, "streams/emoji/a").await.ends_with(b"kept"));
         shutdown.cancel();
         keeper.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn filters_and_topics_are_bounded() {
-        let hub = Hub::start(&Limits { max_filters: 1, max_client_topics: 1, ..Limits::default() }).unwrap();
-        assert!(hub.admit_filter("a") && hub.admit_filter("a") && !hub.admit_filter("b"));
-        let (a, b) = (Bytes::from_static(b"a"), Bytes::from_static(b"b"));
-        assert!(hub.admit_client_topic(&a) && hub.admit_client_topic(&a) && !hub.admit_client_topic(&b));
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! What kills or confuses the thread of rumqttd 0.20, and how it is kept from it:
 //! - a `Ready` for a connection that it has removed: it removes one only when we say `Disconnect`, and both are said under one lock;
-//! - a wrong or unordered acknowledgement makes it remove the connection by itself: the front checks the order before;
-//! - client ids with `+ $ # /` are never answered: it only sees our own slot names;
+//! - a wrong acknowledgement makes it remove the connection by itself: our links subscribe with QoS 0 only;
+//! - client ids with `+ $ # /` are never answered: it only sees our own names;
 //! - a topic whose first character is not one byte long panics the matcher: topics begin with `streams/` or a checked prefix;
-//! - `$share` filters (a lost member panics) and other `$` filters are refused by the front;
+//! - `$share` filters (a lost member panics): the edge keeps shared subscriptions by itself;
 //! - it takes no QoS from links; who needs to know that something arrived sends a barrier (a ping, answered in order).
 
 use super::HubError;
@@ -16,10 +16,7 @@ use parking_lot::Mutex;
 use rumqttd::{
     Notification, Router, RouterConfig,
     local::{LinkBuilder, LinkRx, LinkTx},
-    protocol::{
-        Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, Protocol, PubAck, PubAckReason, Publish, QoS,
-        RetainForwardRule, Subscribe, Unsubscribe, v4::V4,
-    },
+    protocol::{Disconnect, DisconnectReasonCode, Packet, PingReq, Protocol, Publish, v4::V4},
 };
 use std::sync::Arc;
 
@@ -30,7 +27,7 @@ const MIN_SEGMENT_BYTES: usize = 1024;
 /// QoS 0 messages read from a filter's log at once; also how many retained ones a QoS 0 wildcard brings.
 const MAX_OUTGOING_PACKETS: u64 = 1_000;
 /// Links of the gateway itself: publisher, pulse, and those that are just being closed.
-const SPARE_CONNECTIONS: usize = 64;
+const MAX_LINKS: usize = 64;
 
 type Connect = dyn Fn(&str, bool) -> Result<(LinkTx, LinkRx, Notification), HubError> + Send + Sync;
 
@@ -46,15 +43,13 @@ pub struct RouterHandle {
 pub struct Link {
     pub sender: LinkSender,
     pub receiver: LinkReceiver,
-    /// The router had this session before.
-    pub session_present: bool,
 }
 
 /// What a link brings.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// A PUBLISH packet, ready for MQTT 3.1.1; `packet_id` when it must be acknowledged.
-    Message { frame: Bytes, packet_id: Option<u16> },
+    /// A PUBLISH packet of MQTT 3.1.1, for a link that has subscribed.
+    Message(#[cfg_attr(not(test), expect(dead_code, reason = "links of the gateway only publish"))] Bytes),
     /// All that was sent before the barrier has had its effect.
     Barrier,
 }
@@ -90,14 +85,11 @@ impl RouterHandle {
 
     /// Blocks until the router has answered.
     pub fn attach(&self, slot: &str, clean_session: bool) -> Result<Link, HubError> {
-        let (tx, rx, hello) = (self.connect)(slot, clean_session)?;
+        let (tx, rx, _) = (self.connect)(slot, clean_session)?;
         let gate = Arc::new(Mutex::new(Gate::Open));
-        let session_present =
-            matches!(Option::<Packet>::from(hello), Some(Packet::ConnAck(ack, _)) if ack.session_present);
         Ok(Link {
             sender: LinkSender { link: Mutex::new(tx), gate: gate.clone() },
             receiver: LinkReceiver { link: rx, gate },
-            session_present,
         })
     }
 
@@ -111,7 +103,7 @@ impl RouterHandle {
 
 fn router_config(limits: &Limits) -> RouterConfig {
     RouterConfig {
-        max_connections: limits.max_connections.saturating_add(SPARE_CONNECTIONS),
+        max_connections: MAX_LINKS,
         max_outgoing_packet_count: MAX_OUTGOING_PACKETS,
         max_segment_size: (limits.max_filter_log_bytes / FILTER_LOG_SEGMENTS).max(MIN_SEGMENT_BYTES),
         max_segment_count: FILTER_LOG_SEGMENTS,
@@ -125,30 +117,19 @@ impl LinkSender {
         self.enqueue(Packet::Publish(Publish::new(topic, payload, retain), None));
     }
 
-    pub fn publish(&self, topic: Bytes, payload: Bytes, retain: bool) -> Result<(), HubError> {
-        self.send(Packet::Publish(Publish::new(topic, payload, retain), None))
-    }
-
     /// Asks for a [`LinkEvent::Barrier`] after all that was said before.
     pub fn barrier(&self) -> Result<(), HubError> {
         self.send(Packet::PingReq(PingReq))
     }
 
-    /// Filters and the QoS granted; repeats of a filter are no new subscription. Goes with the next barrier, so that the
-    /// barrier comes back before the first message.
-    pub fn subscribe(&self, filters: &[(String, u8)]) {
-        let filters = filters.iter().map(|(path, qos)| filter(path, *qos)).collect();
-        self.enqueue(Packet::Subscribe(Subscribe { pkid: 1, filters }, None));
-    }
-
-    /// Goes with the next barrier.
-    pub fn unsubscribe(&self, filters: Vec<String>) {
-        self.enqueue(Packet::Unsubscribe(Unsubscribe { pkid: 1, filters }, None));
-    }
-
-    /// The acknowledgement of the oldest unacknowledged message; any other would cut the link.
-    pub fn acknowledge(&self, packet_id: u16) -> Result<(), HubError> {
-        self.send(Packet::PubAck(PubAck { pkid: packet_id, reason: PubAckReason::Success }, None))
+    /// Goes with the next barrier, so that the barrier comes back before the first message.
+    #[cfg(test)]
+    pub fn subscribe(&self, filter: &str) {
+        use rumqttd::protocol::{Filter, QoS, RetainForwardRule, Subscribe};
+        let retain_forward_rule = RetainForwardRule::OnEverySubscribe;
+        let path = filter.to_owned();
+        let filter = Filter { path, qos: QoS::AtMostOnce, nolocal: false, preserve_retain: false, retain_forward_rule };
+        self.enqueue(Packet::Subscribe(Subscribe { pkid: 1, filters: vec![filter] }, None));
     }
 
     /// Ends the session's link; nothing may be said after it.
@@ -210,27 +191,7 @@ impl LinkReceiver {
 fn message(publish: Publish) -> Result<LinkEvent, HubError> {
     let mut frame = BytesMut::with_capacity(publish.payload.len() + publish.topic.len() + 8);
     V4.write(Packet::Publish(publish, None), &mut frame).map_err(|e| HubError(format!("the hub's message: {e}")))?;
-    let packet_id = packet_id(&frame);
-    Ok(LinkEvent::Message { frame: frame.freeze(), packet_id })
-}
-
-/// The packet id of a PUBLISH that has one (rumqttd keeps the field to itself).
-fn packet_id(frame: &[u8]) -> Option<u16> {
-    let (first, rest) = frame.split_first()?;
-    if first & 0b110 == 0 {
-        return None;
-    }
-    let length_bytes = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
-    let body = rest.get(length_bytes..)?;
-    let topic_length = usize::from(u16::from_be_bytes(body.get(..2)?.try_into().ok()?));
-    let id = body.get(2 + topic_length..4 + topic_length)?;
-    Some(u16::from_be_bytes(id.try_into().ok()?))
-}
-
-fn filter(path: &str, qos: u8) -> Filter {
-    let qos = if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-    let retain_forward_rule = RetainForwardRule::OnEverySubscribe;
-    Filter { path: path.to_owned(), qos, nolocal: false, preserve_retain: false, retain_forward_rule }
+    Ok(LinkEvent::Message(frame.freeze()))
 }
 
 fn disconnect() -> Packet {

@@ -28,7 +28,6 @@ pub enum Version {
 /// A packet from a client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Packet {
-    Connect(Box<Connect>),
     Publish(Box<Publish>),
     PubAck(u16),
     PubRel(u16),
@@ -124,3 +123,6 @@ impl Options {
         Self(self.0 & !0b11 | self.qos().min(1))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,11 @@ impl Publication {
         )
     }
 
+    /// A message without properties that everybody with QoS 1 gets so.
+    pub fn plain(topic: &str, payload: Bytes, retain: bool) -> Option<Self> {
+        Self::new(topic, payload, 1, retain, &Properties::default())
+    }
+
     pub fn topic(&self) -> &str {
         &self.topic
     }

@@ -61,8 +61,6 @@ pub enum Refusal {
     ClientId,
     #[error("invalid_topic")]
     Topic,
-    #[error("invalid_filter")]
-    Filter,
     /// Well-formed, but no client's to send, or not now.
     #[error("unexpected_packet")]
     Unexpected,
@@ -76,7 +74,6 @@ impl Refusal {
             Self::Level(_) => Reason::UNSUPPORTED_VERSION,
             Self::ClientId => Reason::CLIENT_ID_NOT_VALID,
             Self::Topic => Reason::TOPIC_INVALID,
-            Self::Filter => Reason::FILTER_INVALID,
             Self::NotConnect | Self::Unexpected => Reason::PROTOCOL_ERROR,
         }
     }
@@ -89,7 +86,6 @@ impl Refusal {
             Self::Level(_) => "protocol_level",
             Self::ClientId => "client_id",
             Self::Topic => "invalid_topic",
-            Self::Filter => "invalid_filter",
             Self::Unexpected => "unexpected_packet",
         }
     }

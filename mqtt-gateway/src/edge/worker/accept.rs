@@ -88,7 +88,7 @@ impl Worker {
         self.get_mut(slot)?;
         let connection = self.connections.try_remove(key(slot))?;
         self.spine.counters.sockets.fetch_sub(1, Ordering::Relaxed);
-        self.queued_bytes = self.queued_bytes.saturating_sub(connection.queued_bytes());
+        self.outlet.requeued(connection.queued_bytes(), 0);
         self.resume_listeners();
         Some(connection)
     }

@@ -81,6 +81,10 @@ impl Worker {
         let place = Place { worker: self.number, slot };
         let spine = self.spine.clone();
         let entered = self.settle(&spine).enter(&connect.client_id, connect.clean_start, place);
+        if connect.clean_start {
+            // The end of an old session may bring its will.
+            spine.due.notify_one();
+        }
         let (session, present) = match entered {
             Entered::Busy(other) => {
                 self.wait_for(slot, connect, other);

@@ -17,7 +17,7 @@ pub use ending::Ending;
 
 use super::{
     index::{Index, Merger, Slot},
-    socket::{Event, MAX_EVENTS, Poll},
+    socket::{self, Event, MAX_EVENTS, Poll},
     spine::{Command, Mail, Spine, State},
     timers::{TICK, Tick, Wheel},
 };
@@ -38,6 +38,8 @@ use std::{
 const READ_BYTES: usize = 64 * 1024;
 /// Over this time a draining node lets its 3.1.1 clients go, so that they do not come to the next one all at once.
 const DRAIN_SPREAD: Duration = Duration::from_secs(5);
+/// How often the worker's processor time is read.
+const CPU_INTERVAL: Duration = Duration::from_secs(1);
 /// How often lists are cleaned of those who left.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 /// epoll's names for what is no connection.
@@ -62,7 +64,8 @@ pub struct Worker {
     /// Connections with more to read than one turn allows, or open again.
     unread: Vec<Slot>,
     tidied: Instant,
-    queued_bytes: usize,
+    cpu_read: Instant,
+    cpu_ns: u64,
     draining: bool,
     stopped: bool,
     server_reference: Option<Arc<str>>,
@@ -93,7 +96,8 @@ impl Worker {
             answers: BytesMut::new(),
             unread: Vec::new(),
             tidied: now,
-            queued_bytes: 0,
+            cpu_read: now,
+            cpu_ns: 0,
             draining: false,
             stopped: false,
             server_reference: None,
@@ -126,7 +130,7 @@ impl Worker {
     /// How long epoll may wait.
     fn quiet(&self) -> Option<Duration> {
         let accepting = self.listeners.iter().any(Listener::is_paused).then_some(accept::BACKOFF);
-        let timer = self.wheel.quiet(self.outlet.now).map(|quiet| quiet.max(TICK / 4));
+        let timer = self.wheel.quiet(Instant::now()).map(|quiet| quiet.max(TICK / 4));
         [accepting, timer].into_iter().flatten().min()
     }
 
@@ -166,14 +170,15 @@ impl Worker {
         }
         let (was_open, before) = (connection.is_open(), connection.queued_bytes());
         let flushed = connection.flush(self.outlet.tick);
-        self.queued_bytes = self.queued_bytes.saturating_sub(before).saturating_add(connection.queued_bytes());
+        self.outlet.requeued(before, connection.queued_bytes());
+        let reopens = connection.is_open() && !was_open;
         match flushed {
             Ok(done) => {
-                if connection.is_open() && !was_open {
-                    self.unread.push(slot);
-                }
                 if done {
                     self.pump(slot);
+                }
+                if reopens {
+                    self.reopen(slot);
                 }
             }
             Err(ending) => self.close(slot, ending),
@@ -321,6 +326,11 @@ impl Worker {
             self.close(slot, ending);
         }
         let counters = &self.spine.counters;
+        match std::mem::take(&mut self.outlet.queued) {
+            more @ 1.. => _ = counters.queued_bytes.fetch_add(more.unsigned_abs(), Ordering::Relaxed),
+            less @ ..0 => _ = counters.queued_bytes.fetch_sub(less.unsigned_abs(), Ordering::Relaxed),
+            0 => {}
+        }
         let (sent, dropped) = (std::mem::take(&mut self.outlet.sent), std::mem::take(&mut self.outlet.dropped));
         if sent + dropped > 0 {
             counters.sent.fetch_add(sent, Ordering::Relaxed);
@@ -341,6 +351,11 @@ impl Worker {
                 Some(_) => self.schedule(slot),
                 None => {}
             }
+        }
+        if self.outlet.now.duration_since(self.cpu_read) >= CPU_INTERVAL {
+            self.cpu_read = self.outlet.now;
+            let before = std::mem::replace(&mut self.cpu_ns, socket::thread_cpu_ns());
+            self.spine.counters.cpu_ns.fetch_add(self.cpu_ns.saturating_sub(before), Ordering::Relaxed);
         }
         if self.outlet.now.duration_since(self.tidied) >= TIDY_INTERVAL {
             self.tidied = self.outlet.now;

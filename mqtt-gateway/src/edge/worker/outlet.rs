@@ -6,7 +6,7 @@
 use super::{
     super::{
         index::Slot,
-        session::Pending,
+        session::{MAX_IN_FLIGHT, Pending},
         timers::Tick,
         wire::{
             Options,
@@ -42,6 +42,8 @@ pub struct Outlet {
     pub stalled: Vec<Slot>,
     pub sent: u64,
     pub dropped: u64,
+    /// Change of the bytes that wait for sockets.
+    pub queued: isize,
     scratch: Vec<u8>,
     frames: Frames,
 }
@@ -55,6 +57,7 @@ impl Outlet {
             stalled: Vec::new(),
             sent: 0,
             dropped: 0,
+            queued: 0,
             scratch: Vec::new(),
             frames: Frames::default(),
         }
@@ -68,7 +71,7 @@ impl Outlet {
         let Some(session) = connection.session.as_deref_mut().filter(|_| !own) else { return };
         let retain = message.retained || (message.options.retain_as_published() && publication.retain);
         let blocked = connection.outbox.is_some() || connection.phase != Phase::Live || session.has_backlog();
-        let window = usize::from(connection.receive_maximum.min(super::super::session::MAX_IN_FLIGHT));
+        let window = usize::from(connection.receive_maximum.min(MAX_IN_FLIGHT));
         if qos == 0 && !blocked {
             self.pass(connection, slot, publication, qos, retain, message.id, message.more_ids, None);
             return;
@@ -127,6 +130,12 @@ impl Outlet {
         }
     }
 
+    /// A connection's waiting bytes were `before` and are `after`.
+    pub fn requeued(&mut self, before: usize, after: usize) {
+        let bytes = |count: usize| isize::try_from(count).unwrap_or(isize::MAX);
+        self.queued += bytes(after) - bytes(before);
+    }
+
     /// To the socket; `false`: the client does not take packets of this size (3.1.2.11.4). `place`: packet id and repetition.
     #[allow(clippy::too_many_arguments)]
     fn pass(
@@ -152,6 +161,7 @@ impl Outlet {
             return false;
         }
         connection.learn_alias(publication, alias);
+        let before = connection.queued_bytes();
         let sent = match place {
             Some((packet_id, duplicate)) => {
                 frame.with_packet_id(packet_id, duplicate, &mut self.scratch);
@@ -159,6 +169,7 @@ impl Outlet {
             }
             None => connection.send(&frame.bytes, Some(&frame.bytes), self.tick),
         };
+        self.requeued(before, connection.queued_bytes());
         match sent {
             Ok(()) => self.sent += 1,
             Err(ending) => {

@@ -31,7 +31,6 @@ impl Worker {
             Packet::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, &filters),
             Packet::PingReq => self.say(slot, |_, out| answer::pingresp(out)),
             Packet::Disconnect(goodbye) => self.goodbye(slot, goodbye),
-            Packet::Connect(_) => Err(Refusal::Unexpected.into()),
         }
     }
 
@@ -49,7 +48,7 @@ impl Worker {
         }
         let before = connection.queued_bytes();
         let said = connection.say(&self.answers, now);
-        self.queued_bytes = self.queued_bytes.saturating_sub(before).saturating_add(connection.queued_bytes());
+        self.outlet.requeued(before, connection.queued_bytes());
         if connection.outbox.is_some() {
             self.outlet.stalled.push(slot);
         }

@@ -94,21 +94,20 @@ impl Worker {
     }
 
     fn open_websocket(&mut self, slot: Slot, bytes: &mut [u8]) -> Result<(), Ending> {
-        let now = self.outlet.tick;
         let Some(connection) = self.get_mut(slot) else { return Ok(()) };
         let extras = connection.extras();
         extras.request.extend_from_slice(bytes);
         match websocket::opening(&extras.request) {
             Opening::Incomplete => Ok(()),
             Opening::Refused(response) => {
-                connection.send(response.as_bytes(), None, now)?;
+                self.say_raw(slot, response.as_bytes())?;
                 Err(Ending::NotWelcome("websocket_opening"))
             }
             Opening::Accepted { response, request_bytes } => {
                 let mut rest = std::mem::take(&mut extras.request).split_off(request_bytes);
                 extras.decoder = Some(websocket::Decoder::default());
                 connection.phase = Phase::Connecting;
-                connection.send(response.as_bytes(), None, now)?;
+                self.say_raw(slot, response.as_bytes())?;
                 self.absorb_frames(slot, &mut rest)
             }
         }
@@ -127,10 +126,22 @@ impl Worker {
 
     /// A WebSocket control frame.
     pub fn say_control(&mut self, slot: Slot, opcode: u8, payload: &[u8]) -> Result<(), Ending> {
-        let now = self.outlet.tick;
         let mut frame = BytesMut::new();
         websocket::control(opcode, payload, &mut frame);
-        self.get_mut(slot).map_or(Ok(()), |connection| connection.send(&frame, None, now))
+        self.say_raw(slot, &frame)
+    }
+
+    fn say_raw(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), Ending> {
+        let now = self.outlet.tick;
+        let Some(connection) = self.get_mut(slot) else { return Ok(()) };
+        let before = connection.queued_bytes();
+        let said = connection.send(bytes, None, now);
+        let after = connection.queued_bytes();
+        self.outlet.requeued(before, after);
+        if after > 0 {
+            self.outlet.stalled.push(slot);
+        }
+        said
     }
 }
 
@@ -164,6 +175,7 @@ impl Sink for Packets<'_> {
             return self.worker.first_packet(self.slot, frame);
         }
         connection.heard = now;
+        connection.partial_since = 0;
         let packet = decode::packet(frame, connection.version)?;
         self.worker.packet(self.slot, packet)
     }

@@ -1,4 +1,4 @@
-//! The front over real sockets: what it takes, what it refuses, and that nothing of it reaches others.
+//! The edge over real sockets: what it takes, what it refuses, and that nothing of it reaches others.
 
 #![allow(clippy::unwrap_used)]
 mod support;
@@ -35,12 +35,14 @@ async fn works(log: &MemoryLog, gateway: &MqttGateway) {
 async fn first_packets_that_are_refused() {
     let (log, gateway) = gateway().await;
     let long_id = "i".repeat(100);
-    let mqtt_5 = frame(0x10, &[&string("MQTT"), &[5, 2, 0, 60, 0], &string("a")]);
+    let mqtt_6 = frame(0x10, &[&string("MQTT"), &[6, 2, 0, 60, 0], &string("a")]);
+    let authenticated = frame(0x10, &[&string("MQTT"), &[5, 2, 0, 60, 5, 0x15], &string("SC"), &string("a")]);
     let mqtt_3_1 = frame(0x10, &[&string("MQIsdp"), &[3, 2, 0, 60], &string("a")]);
     let will =
         |topic: &str| frame(0x10, &[&string("MQTT"), &[4, 6, 0, 60], &string("a"), &string(topic), &string("w")]);
-    let cases: [(&str, Vec<u8>, &[u8]); 10] = [
-        ("MQTT 5", mqtt_5, &[0x20, 3, 0, 0x84, 0]),
+    let cases: [(&str, Vec<u8>, &[u8]); 11] = [
+        ("MQTT 6", mqtt_6, &[0x20, 3, 0, 0x84, 0]),
+        ("an authentication method", authenticated, &[0x20, 3, 0, 0x8c, 0]),
         ("MQTT 3.1", mqtt_3_1, &[0x20, 2, 0, 1]),
         ("empty client id to be kept", connect("", false, 60), &[0x20, 2, 0, 2]),
         ("client id too long", connect(&long_id, true, 60), &[0x20, 2, 0, 2]),
@@ -103,7 +105,7 @@ async fn filters_are_refused_one_by_one() {
     let filters = ["a/#/b", "#a", "", "$share/g/a", "$SYS/#", "a/+", "b"];
     let parts: Vec<u8> = filters.iter().flat_map(|filter| [string(filter), vec![2]].concat()).collect();
     raw.send(&frame(0x82, &[&[0, 5], &parts])).await;
-    assert_eq!(raw.receive(11).await, [0x90, 9, 0, 5, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 1]);
+    assert_eq!(raw.receive(11).await, [0x90, 9, 0, 5, 0x80, 0x80, 0x80, 1, 0x80, 1, 1]);
     raw.send(&frame(0xa2, &[&[0, 6], &string("a/+"), &string("never")])).await;
     assert_eq!(raw.receive(4).await, [0xb0, 2, 0, 6]);
 }
@@ -113,12 +115,14 @@ async fn filters_are_bounded_per_client_and_over_all() {
     let log = Arc::new(MemoryLog::default());
     let limits = Limits { max_filters_per_client: 1, max_filters: 2, ..Limits::default() };
     let gateway = start(limited(limits), &log).await;
+    let mut here = Vec::new();
     for (client, filter, code) in [("a", "1", 0), ("b", "2", 0), ("c", "3", 0x80), ("d", "1", 0)] {
         let mut raw = Raw::welcomed(&gateway, client, true).await;
         raw.send(&subscribe(filter, 0)).await;
         assert_eq!(raw.receive(5).await, [0x90, 3, 0, 9, code]);
         raw.send(&subscribe("2", 0)).await;
         assert_eq!(raw.receive(5).await[4], if filter == "2" || code == 0x80 { 0 } else { 0x80 });
+        here.push(raw);
     }
 }
 
