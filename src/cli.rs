@@ -101,6 +101,21 @@ pub struct ServeArgs {
     /// MQTT listener [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub mqtt: Option<SocketAddr>,
+    /// What this process is in the tree of MQTT nodes; all but main follow the node at --upstream, with --roles mqtt or mqtt,http
+    #[arg(long, value_enum)]
+    pub mqtt_role: Option<MqttRole>,
+    /// The MQTT node that this one follows
+    #[arg(long, value_name = "HOST:PORT")]
+    pub upstream: Option<String>,
+    /// An MQTT broker elsewhere that a bridge brings everything to
+    #[arg(long, value_name = "mqtt://HOST:PORT")]
+    pub downstream: Option<String>,
+    /// The cluster that this MQTT node is of [default: local]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// A publish node keeps so many subscribe nodes on this machine, by the size of the crowd
+    #[arg(long, value_name = "MIN..MAX")]
+    pub autoscale: Option<String>,
     /// What acknowledged means: page-cache survives the death of the process, fsync a power cut too [default: page-cache]
     #[arg(long, value_enum)]
     pub durability: Option<Durability>,
@@ -117,6 +132,16 @@ pub enum Role {
     Aggregator,
     Http,
     Mqtt,
+}
+
+/// `[mqtt] role`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MqttRole {
+    Main,
+    Publish,
+    Subscribe,
+    Bridge,
 }
 
 /// `[kafka] durability`

@@ -3,8 +3,11 @@
 mod aggregate;
 mod cli;
 mod config;
+mod fleet;
 mod log_files;
 mod logging;
+mod no_log;
+mod node;
 mod replay;
 mod serve;
 

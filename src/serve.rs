@@ -10,13 +10,14 @@ use tifo_aggregator::{DeclareError, Definition, Registry, Shown, State, Status};
 use tifo_broker::{Broker, LogClient, clock::Clock, durability::patience::worker_threads};
 use tifo_http_gateway::{Aggregates, Duplex, Hooks, HttpGateway, MqttTunnel, Notation, Refusal};
 use tifo_mqtt_gateway::MqttGateway;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Role, ServeArgs},
     config::{self, Settings},
     logging,
+    node::Node,
 };
 
 /// Upper bounds of the latency histograms, in seconds.
@@ -69,6 +70,9 @@ async fn serve(settings: &Settings, log: logging::Log) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("the SIGTERM handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("the SIGINT handler")?;
     let metrics = install_metrics()?;
+    if settings.is_follower() {
+        return follow(settings, metrics, &mut terminate, &mut interrupt).await;
+    }
     let parts = Parts::start(settings, metrics).await?;
     parts.broker.loggers().connect(&log.filter, log.put_in_force);
     say_ready(&parts.ready(&settings.data_dir))?;
@@ -77,6 +81,23 @@ async fn serve(settings: &Settings, log: logging::Log) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
     }
     parts.stop().await
+}
+
+/// A node of the fan-out tree, until a signal comes or it was drained.
+async fn follow(
+    settings: &Settings,
+    metrics: PrometheusHandle,
+    terminate: &mut Signal,
+    interrupt: &mut Signal,
+) -> anyhow::Result<()> {
+    let node = Node::start(settings, metrics).await?;
+    say_ready(&node.ready())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        () = node.drained() => tracing::info!("the clients have gone elsewhere: stopping"),
+    }
+    node.stop().await
 }
 
 fn install_metrics() -> anyhow::Result<PrometheusHandle> {
@@ -95,7 +116,7 @@ fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
-fn say_ready(ready: &Ready) -> anyhow::Result<()> {
+fn say_ready(ready: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, ready)?;
     writeln!(out)?;
@@ -162,7 +183,7 @@ impl Parts {
 }
 
 /// `/mqtt` of the HTTP gateway leads to the MQTT gateway.
-struct Tunnel(Arc<MqttGateway>);
+pub struct Tunnel(pub Arc<MqttGateway>);
 
 #[async_trait]
 impl MqttTunnel for Tunnel {
@@ -230,6 +251,10 @@ fn hooks(
         let failed = watched().into_iter().filter(|status| status.state == State::Failed);
         failed.map(|status| format!("aggregator {}", status.name)).collect()
     };
+    let tree = mqtt.clone().map(|mqtt| {
+        let tree: Arc<dyn Fn() -> Value + Send + Sync> = Arc::new(move || json!(mqtt.cluster()));
+        tree
+    });
     let status = move || {
         let aggregates = statuses();
         let mqtt = mqtt.as_ref().map(|gateway| gateway.status());
@@ -242,7 +267,7 @@ fn hooks(
     };
     let door = aggregates.map(|aggregates| Arc::new(Door(aggregates)) as Arc<dyn Aggregates>);
     let (not_ready, status) = (Arc::new(not_ready), Arc::new(status));
-    Hooks { not_ready, metrics: Arc::new(move || metrics.render()), status, aggregates: door }
+    Hooks { not_ready, metrics: Arc::new(move || metrics.render()), status, aggregates: door, mqtt_cluster: tree }
 }
 
 /// How far the published windows are behind the clock; none when nothing has been published or the event time is not

@@ -35,6 +35,8 @@ pub struct Hooks {
     pub status: Arc<dyn Fn() -> Value + Send + Sync>,
     /// None if no aggregator runs here.
     pub aggregates: Option<Arc<dyn Aggregates>>,
+    /// The tree of MQTT nodes as a JSON object; none if no MQTT runs here.
+    pub mqtt_cluster: Option<Arc<dyn Fn() -> Value + Send + Sync>>,
 }
 
 impl Default for Hooks {
@@ -44,6 +46,7 @@ impl Default for Hooks {
             metrics: Arc::new(String::new),
             status: Arc::new(|| Value::Object(serde_json::Map::new())),
             aggregates: None,
+            mqtt_cluster: None,
         }
     }
 }

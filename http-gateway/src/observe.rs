@@ -58,6 +58,12 @@ fn describe(stream: &Stream) -> Value {
     described
 }
 
+/// This node of the fan-out, and all that follow it.
+pub async fn mqtt_cluster(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Problem> {
+    let none = || Problem::new(StatusCode::NOT_FOUND, "no-mqtt", "no MQTT node runs in this process");
+    shared.hooks.mqtt_cluster.as_ref().map(|cluster| Json(cluster())).ok_or_else(none)
+}
+
 /// The state of all parts: the binary's members, `http` with this gateway's own, and what a small panel shows.
 pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let mut members = match (shared.hooks.status)() {

@@ -23,6 +23,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/aggregates", get(aggregates::list).post(aggregates::declare))
         .route("/v1/aggregates/{name}", get(aggregates::one).delete(aggregates::remove))
         .route("/v1/status", get(observe::status))
+        .route("/v1/mqtt/cluster", get(observe::mqtt_cluster))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))
         .route("/metrics", get(observe::metrics))

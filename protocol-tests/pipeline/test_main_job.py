@@ -17,7 +17,7 @@ from swarm import Viewer
 SPEED = 600
 REPLAY_SECONDS = 120
 # The swarm is watched this far before the process is killed: of about 1,800 windows.
-KILL_AFTER_WINDOWS = 500
+KILL_AFTER_WINDOWS = 300
 
 
 @pytest.fixture
@@ -96,13 +96,16 @@ def late(tifo):
 
 
 def check_swarm(tifo, viewer):
+    """Every channel ends with its last window, and whatever was shown on the way is right: who lags gets the newest."""
     expected = recount.swarms(rows(tifo))
-    eventually(lambda: len(viewer.windows) >= len(expected), seconds=20)
+    last = {channel: window for window, channel in sorted(expected)}
+    eventually(lambda: all((window, channel) in viewer.windows for channel, window in last.items()), seconds=20)
     viewer.close()
     assert not viewer.conflicts, "one window was shown with different content"
-    assert set(viewer.windows) == set(expected)
-    for key, (total, groups, top) in expected.items():
-        shown = viewer.windows[key]
+    assert set(viewer.windows) <= set(expected)
+    print(f"{len(viewer.windows)} of {len(expected)} windows were shown")
+    for key, shown in viewer.windows.items():
+        total, groups, top = expected[key]
         assert (shown["total"], shown["groups"]) == (total, groups)
         assert [(group["reaction"], group["count"]) for group in shown["top"]] == top
         for group in shown["top"]:

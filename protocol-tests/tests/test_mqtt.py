@@ -21,7 +21,7 @@ COUNTS = {f"reaction-{n:02}": 3 * n + 1 for n in range(14)}
 TOP = 10
 WINDOW_MS = 2_000
 FILTER = "streams/emoji/+"
-FIELDS = {"stream", "channel_id", "window_start", "window_end", "total", "groups", "top"}
+FIELDS = {"stream", "channel_id", "window_start", "window_end", "rev", "final", "sequence", "total", "groups", "top"}
 SHARE_ERROR = 1e-3
 HTTP_S = 20
 MOSQUITTO_STARTS = 5
@@ -108,5 +108,5 @@ def test_the_swarm(name, tifo, places, ending):
     largest = sorted(COUNTS.items(), key=lambda pair: -pair[1])[:TOP]
     assert [(row["reaction"], row["count"]) for row in swarm["top"]] == largest
     for row in swarm["top"]:
-        assert set(row) == {"reaction", "count", "share"}
+        assert set(row) == {"reaction", "count", "share", "score"}
         assert abs(row["share"] - row["count"] / swarm["total"]) < SHARE_ERROR, row

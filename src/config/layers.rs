@@ -18,7 +18,8 @@ const KAFKA_TABLE: &str = "kafka";
 /// The setting of each part that says where it listens.
 const KAFKA_LISTEN: [&str; 2] = [KAFKA_TABLE, "listeners"];
 const HTTP_LISTEN: [&str; 2] = ["http", "listen"];
-const MQTT_LISTEN: [&str; 2] = ["mqtt", "listen"];
+const MQTT_TABLE: &str = "mqtt";
+const MQTT_LISTEN: [&str; 2] = [MQTT_TABLE, "listen"];
 
 /// Joins what TOML nests: `[kafka] num.partitions = 3` and `"num.partitions" = 3` are the same setting.
 pub struct KafkaNames<P>(pub P);
@@ -231,6 +232,20 @@ impl Provider for Flags<'_> {
         for (setting, address) in [(KAFKA_LISTEN, args.kafka), (HTTP_LISTEN, args.http), (MQTT_LISTEN, args.mqtt)] {
             if let Some(address) = address {
                 insert(&mut settings, &setting.map(str::to_owned), Value::from(address.to_string()));
+            }
+        }
+        if let Some(role) = &args.mqtt_role {
+            insert(&mut settings, &[MQTT_TABLE, "role"].map(str::to_owned), Value::serialize(role)?);
+        }
+        let texts = [
+            ("upstream", &args.upstream),
+            ("downstream", &args.downstream),
+            ("cluster", &args.cluster),
+            ("autoscale", &args.autoscale),
+        ];
+        for (setting, text) in texts {
+            if let Some(text) = text {
+                insert(&mut settings, &[MQTT_TABLE, setting].map(str::to_owned), Value::from(text.as_str()));
             }
         }
         if let Some(dir) = &args.data_dir {

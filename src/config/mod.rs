@@ -1,5 +1,6 @@
 //! Settings: what they are, where they come from, and clear words when they are wrong.
 
+mod fan_out;
 mod layers;
 mod print;
 
@@ -16,7 +17,7 @@ use std::{
 use tifo_aggregator::{Definition, Keep};
 use tifo_broker::BrokerConfig;
 use tifo_http_gateway::{HttpConfig, Poll, Rounds, StreamIngest};
-use tifo_mqtt_gateway::{MqttConfig, StreamConfig};
+use tifo_mqtt_gateway::{MqttConfig, MqttRole};
 
 use crate::cli::{LogFormat, Role, ServeArgs};
 use layers::{Environment, Ephemeral, Flags, KafkaEnvironment, KafkaNames, LogDirs};
@@ -52,6 +53,18 @@ pub struct Stream {
     pub aggregate: Definition,
     /// How many of a window's groups reach the crowd.
     pub top_n: usize,
+    /// At most one message per channel in this time, the latest; 0: each window's.
+    #[serde(default)]
+    pub min_interval_ms: u64,
+    /// The binary form as well, on `…/bin`.
+    #[serde(default)]
+    pub binary: bool,
+    /// The group field that names the channel; empty: the first one, if there are several.
+    #[serde(default)]
+    pub channel: String,
+    /// The measure that shares are of; empty: `count`, or else the first one.
+    #[serde(default)]
+    pub measure: String,
     /// What pages show of it, if its groups are the answers to a question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Poll>,
@@ -93,8 +106,17 @@ impl Default for Settings {
 impl Stream {
     /// The stream that is there by default.
     pub fn emoji() -> Self {
-        let (ingest, aggregate) = (StreamIngest::emoji(), Definition::emoji());
-        Self { name: "emoji".to_owned(), ingest, aggregate, top_n: 10, poll: None }
+        Self {
+            name: "emoji".to_owned(),
+            ingest: StreamIngest::emoji(),
+            aggregate: Definition::emoji(),
+            top_n: 10,
+            min_interval_ms: 0,
+            binary: false,
+            channel: String::new(),
+            measure: String::new(),
+            poll: None,
+        }
     }
 
     fn ingest(&self) -> StreamIngest {
@@ -194,16 +216,31 @@ impl Settings {
     }
 
     pub fn mqtt_config(&self) -> MqttConfig {
-        let fan_out = |stream: &Stream| StreamConfig {
-            name: stream.name.clone(),
-            aggregate_topic: stream.aggregate.into.clone(),
-            top_n: stream.top_n,
-        };
-        MqttConfig { streams: self.stream.iter().map(fan_out).collect(), ..self.mqtt.clone() }
+        MqttConfig { streams: self.stream.iter().map(fan_out::stream).collect(), ..self.mqtt.clone() }
+    }
+
+    /// A node of the fan-out tree, which has no log.
+    pub fn is_follower(&self) -> bool {
+        self.mqtt.role != MqttRole::Main
+    }
+
+    fn check_follower(&self) -> Result<(), ConfigError> {
+        let possible = [Role::Mqtt, Role::Http];
+        if !self.roles.contains(&Role::Mqtt) || !self.roles.iter().all(|role| possible.contains(role)) {
+            return Err(ConfigError::Value(
+                "setting `roles`: a node that follows another has no log; run it with --roles mqtt, or with mqtt,http for \
+                 WebSocket, metrics and probes"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// What types alone cannot say.
     fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
+        if self.is_follower() {
+            return self.check_follower();
+        }
         let broker = self.roles.contains(&Role::Broker);
         if !broker {
             return Err(ConfigError::Value(
@@ -227,6 +264,8 @@ impl Settings {
             stream
                 .aggregate
                 .validate()
+                .map_err(|error| error.to_string())
+                .and_then(|()| fan_out::check(stream))
                 .map_err(|error| ConfigError::Value(format!("stream {}: {error}", stream.name)))?;
         }
         self.aggregates().and_then(|aggregates| check_apart(&aggregates))

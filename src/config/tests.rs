@@ -58,6 +58,18 @@ fn ephemeral_means_any_port_unless_a_flag_names_one() {
 }
 
 #[test]
+fn a_node_that_follows_another_has_no_log() {
+    let role = Some(crate::cli::MqttRole::Subscribe);
+    let node = ServeArgs { mqtt_role: role, upstream: Some("127.0.0.1:1".into()), ..ServeArgs::default() };
+    assert!(load(&node).err().map(|error| error.to_string()).unwrap().contains("--roles mqtt"));
+    let loaded = load(&ServeArgs { roles: Some(vec![Role::Mqtt]), cluster: Some("east".into()), ..node }).unwrap();
+    let mqtt = loaded.settings.mqtt_config();
+    assert_eq!((mqtt.upstream.as_deref(), mqtt.cluster.as_str()), (Some("127.0.0.1:1"), "east"));
+    assert!(loaded.settings.is_follower());
+    assert!(loaded.describe().unwrap().contains("mqtt.role = \"subscribe\"  # flag"));
+}
+
+#[test]
 fn durability_is_told_and_can_be_set() {
     let described = load(&ServeArgs::default()).unwrap().describe().unwrap();
     assert!(described.contains("kafka.durability = \"page-cache\"  # default"), "{described}");

@@ -17,7 +17,8 @@ async fn health_readiness_metrics_and_status() {
         not_ready: Arc::new(move || if mqtt.load(Ordering::Relaxed) { vec![] } else { vec!["mqtt".to_owned()] }),
         metrics: Arc::new(|| "up 1\n".to_owned()),
         status: Arc::new(|| json!({"aggregator": {"lag": 3}})),
-        aggregates: None,
+        mqtt_cluster: Some(Arc::new(|| json!({"node": "main", "nodes": []}))),
+        ..Hooks::default()
     };
     let rig = rig_with(config(), None, hooks).await;
     assert_eq!(rig.get("/healthz").await.status(), 200);
@@ -35,6 +36,8 @@ async fn health_readiness_metrics_and_status() {
     assert!(status["now_ms"].as_i64().unwrap() > 1_600_000_000_000);
     assert!(status["events_per_second"].is_number() && status["http"]["events_per_second"].is_number());
     assert_eq!(status["http"]["streams"]["emoji"]["buffer"]["max_events"], 200_000);
+    let tree: Value = rig.get("/v1/mqtt/cluster").await.json().await.unwrap();
+    assert_eq!(tree, json!({"node": "main", "nodes": []}));
 }
 
 #[tokio::test]

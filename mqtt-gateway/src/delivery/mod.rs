@@ -1,15 +1,21 @@
 //! Delivery: from the aggregate topic to the hub, as the ordinary group `tifo-mqtt-<stream>`.
 //!
 //! One task per partition reads batches in order. The aggregator writes all rows of a window in one record batch, so a batch
-//! that has been read whole is whole windows: one message per channel and window. The hub accepts them, then the offset becomes
-//! due for commit; it is committed a little later (`commit_delay_ms`), because what the hub has accepted may not have reached
+//! that has been read whole is whole windows: [`row`] understands them, [`channels`] knows each channel's newest window,
+//! [`normalise`] makes one mood per channel and window, [`outbox`] keeps the pace, [`publishing`] sends [`payload`]s, one in
+//! flight per channel. The hub accepts them, then the offset becomes due for commit; it is committed a little later (`commit_delay_ms`), because what the hub has accepted may not have reached
 //! the sockets when the process dies. So a crash repeats messages, with the same content, and leaves no hole.
 //!
-//! Never: skip a batch because the hub is down (it is being started again; delivery waits), or wait for subscribers (the hub
+//! Never: publish an older state of a channel after a newer one, skip a batch because the hub is down (it is being started again; delivery waits), or wait for subscribers (the hub
 //! absorbs their pace).
 
+mod channels;
 mod normalise;
+mod outbox;
 mod partition;
+mod payload;
+mod publishing;
+mod row;
 mod topic;
 
 use crate::{config::StreamConfig, hub::Publisher};
@@ -40,11 +46,17 @@ pub struct Delivery {
     pub shutdown: CancellationToken,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
+    /// This node's name, the first of each message's path.
+    pub node: String,
     pub commit_delay: Duration,
     pub restart_grace: Duration,
     pub max_channel_bytes: usize,
+    /// Channels of one partition that are known at a time.
+    pub max_channels: usize,
+    /// Rows before the committed offset that a start reads again, to know the channels' state.
+    pub restored_rows: i64,
     pub max_decompressed_bytes: usize,
 }
 

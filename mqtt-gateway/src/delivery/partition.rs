@@ -1,21 +1,22 @@
-//! One partition of an aggregate topic: fetch, normalise, publish, commit, in this order.
+//! One partition of an aggregate topic: fetch, understand, publish, commit, in this order.
+//!
+//! A start behind a committed offset first reads some rows before it without publishing them: they bring back the newest state of each channel,
+//! which goes out as retained messages, and the history that scores need.
 
 use super::{
     Delivery,
-    normalise::{Mood, Row, moods},
-    topic::stream_topic,
+    channels::{Channels, Skip},
+    normalise::Mood,
+    outbox::Outbox,
+    publishing::{Publishing, count_skip},
+    row::Record,
 };
-use crate::message::{Message, Origin};
 use std::{
-    collections::VecDeque,
-    sync::atomic::Ordering,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
-use tifo_broker::{
-    client::{ClientError, Fetched},
-    clock::Clock,
-};
-use tifo_storage::record_batch::{BatchError, Record, RecordBatch, batches};
+use tifo_broker::client::{ClientError, Fetched};
+use tifo_storage::record_batch::{BatchError, RecordBatch, batches};
 
 const FETCH_MAX_BYTES: usize = 1024 * 1024;
 const FETCH_MAX_WAIT: Duration = Duration::from_millis(500);
@@ -28,6 +29,9 @@ pub struct PartitionDelivery {
     partition: i32,
     /// Next offset to read.
     position: i64,
+    channels: Channels,
+    outbox: Outbox,
+    publishing: Publishing,
     /// Accepted by the hub at this moment, up to this offset.
     pending: VecDeque<(Instant, i64)>,
     /// This partition's share of `Counters::lag`.
@@ -36,7 +40,17 @@ pub struct PartitionDelivery {
 
 impl PartitionDelivery {
     pub fn new(shared: Delivery, partition: i32) -> Self {
-        Self { shared, partition, position: 0, pending: VecDeque::new(), lag: 0 }
+        let settings = &shared.settings;
+        Self {
+            partition,
+            position: 0,
+            channels: Channels::new(shared.stream.rules(settings.max_channels)),
+            outbox: Outbox::new(Duration::from_millis(shared.stream.min_interval_ms), settings.max_channels),
+            publishing: Publishing::new(shared.clone()),
+            pending: VecDeque::new(),
+            lag: 0,
+            shared,
+        }
     }
 
     /// Runs until shutdown, then commits all that the hub has accepted.
@@ -53,31 +67,59 @@ impl PartitionDelivery {
     }
 
     async fn work(&mut self) -> Option<()> {
-        self.position = self.start().await?;
+        let start = self.log_start().await?;
+        match self.committed().await? {
+            Some(committed) => {
+                self.position = committed.saturating_sub(self.shared.settings.restored_rows).max(start);
+                self.restore(committed).await?;
+                self.position = committed;
+                self.shared.wait(self.shared.settings.restart_grace).await?;
+            }
+            None => self.position = start,
+        }
         loop {
             let fetched = self.fetch().await?;
             self.deliver(&fetched).await?;
+            self.publish_due().await?;
             self.see_lag(fetched.high_watermark.saturating_sub(self.position).max(0));
             self.commit_due().await;
         }
     }
 
-    /// The committed offset, else the log start.
-    async fn start(&self) -> Option<i64> {
+    /// Reads up to `committed` and publishes the newest state of each channel.
+    async fn restore(&mut self, committed: i64) -> Option<()> {
+        let mut newest = BTreeMap::new();
+        while self.position < committed {
+            let (fetched, before) = (self.fetch().await?, self.position);
+            for batch in batches(fetched.batches) {
+                let Ok(batch) = batch else { break };
+                // What comes from here on is news.
+                if batch.header.base_offset >= committed {
+                    self.position = committed;
+                    break;
+                }
+                let moods = self.moods(&batch).unwrap_or_default();
+                newest.extend(moods.into_iter().map(|mood| (mood.channel_id.clone(), mood)));
+                if newest.len() > self.shared.settings.max_channels {
+                    newest.pop_first();
+                }
+            }
+            // The end of the log, or what cannot be read.
+            if self.position <= before {
+                break;
+            }
+        }
+        self.publishing.restore(newest.into_values().collect()).await
+    }
+
+    async fn committed(&self) -> Option<Option<i64>> {
         let (group, topic) = (self.shared.group(), &self.shared.stream.aggregate_topic);
-        let committed = loop {
+        loop {
             match self.shared.client.committed(&group, topic).await {
-                Ok(offsets) => break offsets.get(&self.partition).copied(),
+                Ok(offsets) => return Some(offsets.get(&self.partition).copied()),
                 Err(error) => tracing::warn!(group, %error, "cannot read the committed offset: trying again"),
             }
             self.shared.pause().await?;
-        };
-        match committed {
-            Some(offset) => {
-                self.shared.wait(self.shared.settings.restart_grace).await?;
-                Some(offset)
-            }
-            None => self.log_start().await,
         }
     }
 
@@ -93,11 +135,14 @@ impl PartitionDelivery {
         }
     }
 
-    /// The next batches; a position that retention has passed moves to the log start.
+    /// The next batches; a position that retention has passed moves to the log start. Comes back without any when a message
+    /// that waits is due.
     async fn fetch(&mut self) -> Option<Fetched> {
         loop {
+            let wait =
+                self.outbox.next_due().map_or(FETCH_MAX_WAIT, |due| due.saturating_duration_since(Instant::now()));
             let (client, topic) = (&self.shared.client, &self.shared.stream.aggregate_topic);
-            let fetch = client.fetch(topic, self.partition, self.position, FETCH_MAX_BYTES, FETCH_MAX_WAIT);
+            let fetch = client.fetch(topic, self.partition, self.position, FETCH_MAX_BYTES, wait.min(FETCH_MAX_WAIT));
             let error = tokio::select! {
                 () = self.shared.shutdown.cancelled() => return None,
                 fetched = fetch => match fetched {
@@ -107,7 +152,7 @@ impl PartitionDelivery {
             };
             tracing::warn!(topic, partition = self.partition, %error, "fetch failed: trying again");
             if let ClientError::OffsetOutOfRange { start, end, .. } = error {
-                metrics::counter!("tifo_mqtt_delivery_skips_total", "reason" => "offset_out_of_range").increment(1);
+                count_skip("offset_out_of_range");
                 self.position = self.position.clamp(start, end.max(start));
             }
             self.shared.pause().await?;
@@ -128,87 +173,78 @@ impl PartitionDelivery {
     }
 
     async fn deliver_batch(&mut self, batch: &RecordBatch) -> Option<()> {
-        let next = batch.header.base_offset + i64::from(batch.header.last_offset_delta) + 1;
-        if next <= self.position {
-            return Some(());
-        }
-        let rows = if batch.is_control() { Vec::new() } else { self.rows(batch) };
-        self.publish(moods(&self.shared.stream.name, rows, self.shared.stream.top_n)).await?;
-        self.position = next;
-        self.due_later(next);
+        let base = self.position;
+        let Some(moods) = self.moods(batch) else { return Some(()) };
+        let now = Instant::now();
+        let moods = moods.into_iter().filter_map(|mood| self.outbox.offer(mood, base, now)).collect();
+        self.publishing.publish(moods).await?;
+        self.due_later();
         Some(())
     }
 
-    /// The batch's rows; what is no row is counted and left out, it was never a window.
-    fn rows(&self, batch: &RecordBatch) -> Vec<Row> {
-        match batch.records(self.shared.settings.max_decompressed_bytes) {
-            Ok(records) => records.iter().filter_map(|record| self.row(record)).collect(),
-            Err(error) => {
-                self.unreadable(&error);
-                Vec::new()
-            }
+    async fn publish_due(&mut self) -> Option<()> {
+        let due = self.outbox.take_due(Instant::now());
+        if !due.is_empty() {
+            self.publishing.publish(due).await?;
+            self.due_later();
         }
+        Some(())
     }
 
-    fn row(&self, record: &Record) -> Option<Row> {
-        let value = record.value.as_ref()?;
-        serde_json::from_slice(value)
-            .inspect_err(|error| {
-                metrics::counter!("tifo_mqtt_delivery_skips_total", "reason" => "not_a_row").increment(1);
-                tracing::warn!(topic = self.shared.stream.aggregate_topic, offset = record.offset, %error, "not a row");
-            })
-            .ok()
+    /// The batch's moods, and the position behind it; `None`: it was read before.
+    fn moods(&mut self, batch: &RecordBatch) -> Option<Vec<Mood>> {
+        let next = batch.header.base_offset + i64::from(batch.header.last_offset_delta) + 1;
+        if next <= self.position {
+            return None;
+        }
+        let rows = if batch.is_control() { Vec::new() } else { self.rows(batch) };
+        self.position = next;
+        let skipped = |skip| {
+            count_skip(match skip {
+                Skip::Older => "older_window",
+                Skip::Unknown => "correction_of_unknown_window",
+            });
+        };
+        Some(self.channels.apply(rows, skipped))
+    }
+
+    /// The batch's rows; what is no row is counted and left out, it was never a window.
+    fn rows(&self, batch: &RecordBatch) -> Vec<(i64, Record)> {
+        let records = match batch.records(self.shared.settings.max_decompressed_bytes) {
+            Ok(records) => records,
+            Err(error) => {
+                self.unreadable(&error);
+                return Vec::new();
+            }
+        };
+        let mut rows = Vec::with_capacity(records.len());
+        for record in &records {
+            let Some(value) = &record.value else { continue };
+            match self.channels.rules().format.read(value) {
+                Ok(row) => rows.push((record.offset, row)),
+                Err(error) => {
+                    count_skip("not_a_row");
+                    tracing::warn!(topic = self.shared.stream.aggregate_topic, offset = record.offset, %error, "not a row");
+                }
+            }
+        }
+        rows
     }
 
     fn unreadable(&self, error: &BatchError) {
-        metrics::counter!("tifo_mqtt_delivery_skips_total", "reason" => "unreadable_batch").increment(1);
+        count_skip("unreadable_batch");
         let (topic, partition, position) = (&self.shared.stream.aggregate_topic, self.partition, self.position);
         tracing::error!(topic, partition, position, %error, "unreadable record batch");
     }
 
-    /// Tries until the hub has accepted all of them.
-    async fn publish(&self, moods: Vec<Mood>) -> Option<()> {
-        let messages: Vec<Message> = moods.iter().filter_map(|mood| self.message(mood)).collect();
-        if messages.is_empty() {
-            return Some(());
-        }
-        while let Err(error) = self.shared.publisher.publish(&messages).await {
-            tracing::warn!(stream = self.shared.stream.name, %error, "publish failed: trying again");
-            self.shared.pause().await?;
-        }
-        self.published(&moods, messages.len() as u64);
-        Some(())
-    }
-
-    fn message(&self, mood: &Mood) -> Option<Message> {
-        let Some(topic) = stream_topic(&mood.stream, &mood.channel_id, self.shared.settings.max_channel_bytes) else {
-            metrics::counter!("tifo_mqtt_delivery_skips_total", "reason" => "channel_id_too_long").increment(1);
-            return None;
-        };
-        // Strings and finite numbers only: serialising does not fail.
-        let payload = serde_json::to_vec(mood).ok()?;
-        let origin = Origin { time_ms: Clock::system().now_ms(), ..Origin::default() };
-        Some(Message { topic: topic.into(), payload: payload.into(), retain: true, origin })
-    }
-
-    fn published(&self, moods: &[Mood], count: u64) {
-        self.shared.counters.published.fetch_add(count, Ordering::Relaxed);
-        let stream = self.shared.stream.name.clone();
-        metrics::counter!("tifo_mqtt_messages_published_total", "stream" => stream.clone()).increment(count);
-        let now_ms = Clock::system().now_ms();
-        for mood in moods {
-            let latency_ms = now_ms.saturating_sub(mood.window_end).max(0);
-            metrics::histogram!("tifo_mqtt_publish_latency_seconds", "stream" => stream.clone())
-                .record(latency_ms as f64 / 1_000.0);
-        }
-    }
-
-    fn due_later(&mut self, offset: i64) {
+    /// All below the position is accepted, but for what waits in the outbox.
+    fn due_later(&mut self) {
+        let accepted = self.outbox.lowest_offset().map_or(self.position, |waiting| waiting.min(self.position));
         if self.pending.len() >= MAX_PENDING_COMMITS {
             // Its offset is due with the next one: later than it could be, never earlier.
             self.pending.pop_back();
         }
-        self.pending.push_back((Instant::now(), offset));
+        self.pending.push_back((Instant::now(), accepted));
     }
 
     async fn commit_due(&mut self) {

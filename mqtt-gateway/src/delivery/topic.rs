@@ -8,6 +8,11 @@ pub fn stream_topic(stream: &str, channel_id: &str, max_channel_bytes: usize) ->
     (channel.len() <= max_channel_bytes).then(|| format!("streams/{}/{channel}", escape(stream)))
 }
 
+/// Where the binary form of a channel's message goes.
+pub fn binary_topic(topic: &str) -> String {
+    format!("{topic}/bin")
+}
+
 /// Percent-encodes what has a meaning in topics and filters (`/ + #`), `%` itself and control characters; the rest stays.
 fn escape(name: &str) -> String {
     let mut level = String::with_capacity(name.len());

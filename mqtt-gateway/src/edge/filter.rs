@@ -1,5 +1,7 @@
 //! Topic filters (4.7, 4.8 of MQTT 5): which are taken, and what they match.
 
+use crate::cluster::ORDERS;
+
 /// Why SUBACK refuses a filter; the text is the label of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FilterRefusal {
@@ -7,7 +9,7 @@ pub enum FilterRefusal {
     Invalid,
     #[error("filter_too_long")]
     TooLong,
-    /// There are no `$` topics here: silence would be taken for success.
+    /// There are no `$` topics for clients: silence would be taken for success.
     #[error("filter_dollar")]
     Dollar,
 }
@@ -34,7 +36,7 @@ pub fn parse(text: &str, max_bytes: usize) -> Result<Parsed<'_>, FilterRefusal> 
         }
         None => Parsed { group: None, filter: text },
     };
-    if parsed.filter.starts_with('$') {
+    if parsed.filter.starts_with('$') && !parsed.filter.starts_with(ORDERS) {
         return Err(FilterRefusal::Dollar);
     }
     if is_valid(parsed.filter) { Ok(parsed) } else { Err(FilterRefusal::Invalid) }

@@ -1,0 +1,69 @@
+//! What a node tells upwards, and the topics on which nodes speak about themselves.
+
+use crate::config::MqttRole;
+use serde::{Deserialize, Serialize};
+
+/// Reports of all nodes, one level below this.
+pub const REPORTS: &str = "$tifo/nodes/";
+/// Orders, one level below this: the only topics with `$` that may be subscribed to.
+pub const ORDERS: &str = "$tifo/orders/";
+
+/// A node's numbers at this moment, and those of the nodes that follow it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeReport {
+    pub node: String,
+    pub role: MqttRole,
+    pub cluster: String,
+    /// Where clients connect.
+    pub address: String,
+    /// Clients with a session, following nodes included.
+    pub connections: usize,
+    pub max_connections: usize,
+    /// Processor time in the last interval, in cores.
+    pub cpu: f64,
+    /// Bytes that wait for slow clients.
+    pub queued_bytes: usize,
+    /// Messages to subscribers since the start.
+    pub sent: u64,
+    /// Messages that newer ones replaced.
+    pub dropped: u64,
+    /// It lets go of its clients and takes no new ones.
+    pub draining: bool,
+    /// Follows its node upstream; true at the main node.
+    pub connected: bool,
+    /// Nodes that follow it.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// A report on its way; nodes with another key are not of this tree.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sealed {
+    pub key: String,
+    #[serde(flatten)]
+    pub report: NodeReport,
+}
+
+/// What a node is told by the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Let go of the clients; those that speak MQTT 5 are told this address.
+    Drain(Option<String>),
+}
+
+pub fn report_topic(node: &str) -> String {
+    format!("{REPORTS}{node}")
+}
+
+pub fn orders_topic(node: &str) -> String {
+    format!("{ORDERS}{node}")
+}
+
+impl NodeReport {
+    /// Itself and all that follow it.
+    pub fn count(&self) -> usize {
+        1 + self.nodes.iter().map(Self::count).sum::<usize>()
+    }
+}

@@ -1,0 +1,177 @@
+"""The fan-out tree as processes, main <- bridge <- publish <- subscribe: each is killed in turn under load, nobody sees the past."""
+
+import json
+import shutil
+import os
+import subprocess
+import urllib.request
+
+import pytest
+
+import nodes
+from nodes import CHANNELS, Crowd, Node, Watcher
+from rig import Tifo, eventually, read_topic
+from suite.targets import free_port
+
+PATIENCE_SECONDS = 60
+# From the moment that the process answers again.
+BACK_SECONDS = 5
+
+
+class Tree:
+    """One node of each role in a chain, and a second subscribe node."""
+
+    def __init__(self, binary, folder):
+        settings = folder / "tifo.toml"
+        settings.write_text(nodes.SETTINGS)
+        self.main = Tifo(binary, folder / "main", "--config", settings).start()
+        self.bridge = Node(binary, folder, "bridge", "bridge", self.main.ready["mqtt"]).start()
+        self.publish = Node(binary, folder, "publish", "publish", self.bridge.mqtt).start()
+        self.subscribe = Node(binary, folder, "subscribe", "subscribe", self.publish.mqtt).start()
+        self.other = Node(binary, folder, "other", "subscribe", self.publish.mqtt).start()
+
+    def processes(self):
+        return [self.other, self.subscribe, self.publish, self.bridge, self.main]
+
+    def shown(self):
+        """What the main node knows of the tree."""
+        with urllib.request.urlopen(f"{self.main.http}/v1/mqtt/cluster", timeout=10) as answer:
+            return json.load(answer)
+
+    def close(self):
+        for process in self.processes():
+            process.close()
+
+
+@pytest.fixture(scope="module")
+def tree(binary, tmp_path_factory):
+    tree = Tree(binary, tmp_path_factory.mktemp("nodes"))
+    yield tree
+    tree.close()
+
+
+@pytest.fixture
+def watchers(tree):
+    watchers = [Watcher(tree.subscribe.mqtt), Watcher(tree.other.mqtt)]
+    yield watchers
+    for watcher in watchers:
+        watcher.close()
+
+
+@pytest.fixture
+def crowd(tree):
+    crowd = Crowd(tree.main.http)
+    yield crowd
+    crowd.end()
+
+
+def all_channels(newest):
+    return len(newest) >= len(CHANNELS)
+
+
+@pytest.mark.parametrize("victim", ["subscribe", "publish", "bridge", "main"])
+def test_kill_9_of_each_role_under_load(tree, watchers, crowd, victim):
+    for watcher in watchers:
+        watcher.wait_for(all_channels, PATIENCE_SECONDS)
+    process = getattr(tree, victim)
+    process.kill()
+    process.start()
+    for watcher in watchers:
+        watcher.wait_for_news(BACK_SECONDS)
+    crowd.end()
+    check_conservation(tree, watchers)
+    for watcher in watchers:
+        assert not watcher.backwards, f"an older state after a newer one: {watcher.backwards[:3]}"
+        # Main, bridge, publish, subscribe: each hop has added its name.
+        assert all(path.count(",") == 3 for path in watcher.hops), watcher.hops
+
+
+def check_conservation(tree, watchers):
+    """The last value that each viewer sees per channel is the aggregate topic's."""
+    def settled():
+        """every viewer shows the last final window of every channel"""
+        expected = totals(tree)
+        return all({topic: (shown["window_end"], shown["total"]) for topic, shown in watcher.newest.items()} == expected
+                   for watcher in watchers)
+
+    eventually(settled, seconds=20)
+
+
+def totals(tree):
+    """{topic: (end of the last window, its total)} by the aggregate topic."""
+    windows = {}
+    for record in read_topic(tree.main.ready["kafka"], "emoji-counts"):
+        row = record.json()
+        if row["final"]:
+            window = windows.setdefault((row["channel_id"], row["window_end"]), {})
+            window[row["reaction"]] = row["count"]
+    last = {}
+    for (channel, window_end), counts in sorted(windows.items()):
+        last[f"streams/emoji/{channel}"] = (window_end, sum(counts.values()))
+    return last
+
+
+def test_the_main_node_shows_the_tree(tree, watchers, crowd):
+    watchers[0].wait_for(all_channels, PATIENCE_SECONDS)
+
+    def whole():
+        """main, bridge, publish and both subscribe nodes with their viewers"""
+        node, roles = tree.shown(), []
+        while node:
+            roles.append(node["role"])
+            below = node["nodes"]
+            node = below[0] if below else None
+        return roles == ["main", "bridge", "publish", "subscribe"] and len(subscribe_nodes(tree)) == 2 and \
+            all(node["connections"] == 1 and node["connected"] for node in subscribe_nodes(tree))
+
+    eventually(whole, seconds=10)
+
+
+def subscribe_nodes(tree):
+    def below(node):
+        yield node
+        for child in node["nodes"]:
+            yield from below(child)
+
+    return [node for node in below(tree.shown()) if node["role"] == "subscribe"]
+
+
+@pytest.fixture
+def mosquitto(tmp_path):
+    """A broker that is not ours."""
+    port = free_port()
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"allow_anonymous true\npersistence false\nlistener {port} 127.0.0.1\n")
+    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    started = []
+
+    def start():
+        started.append(subprocess.Popen([program, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    start.address = f"127.0.0.1:{port}"
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+def test_a_bridge_to_mosquitto_brings_the_whole_state_again_when_it_restarts(tree, binary, tmp_path, mosquitto, crowd):
+    broker = mosquitto()
+    bridge = Node(binary, tmp_path, "out", "bridge", tree.main.ready["mqtt"], "--downstream", f"mqtt://{mosquitto.address}").start()
+    watcher = Watcher(mosquitto.address)
+    try:
+        watcher.wait_for(all_channels, PATIENCE_SECONDS)
+        watcher.wait_for_news(BACK_SECONDS)
+        crowd.end()
+        check_conservation(tree, [watcher])
+        broker.kill()
+        broker.wait(10)
+        watcher.newest.clear()
+        mosquitto()
+        watcher.wait_for(all_channels, BACK_SECONDS)
+        check_conservation(tree, [watcher])
+        assert not watcher.backwards
+    finally:
+        watcher.close()
+        bridge.close()
