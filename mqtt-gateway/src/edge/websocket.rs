@@ -38,8 +38,8 @@ pub fn opening(bytes: &[u8]) -> Opening {
             Err(refusal) => Opening::Refused(refusal),
         },
         Ok(httparse::Status::Partial) if bytes.len() < MAX_REQUEST_BYTES => Opening::Incomplete,
-        Ok(httparse::Status::Partial) => Opening::Refused(&refusal::TOO_LARGE),
-        Err(_) => Opening::Refused(&refusal::BAD_REQUEST),
+        Ok(httparse::Status::Partial) => Opening::Refused(refusal::TOO_LARGE),
+        Err(_) => Opening::Refused(refusal::BAD_REQUEST),
     }
 }
 
