@@ -70,3 +70,26 @@ fn collect(value: &Value, prefix: &str, names: &mut Vec<String>) {
         names.push(path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::{MAX_SLOTS, no_slots};
+
+    #[test]
+    fn a_missing_field_is_told_with_the_nearest_name() {
+        let paths = ["chanel_id".to_owned(), "metadata.reaction".to_owned(), "score".to_owned()];
+        let mut look = FirstLook::new(&paths);
+        assert_eq!(look.warning(&["chanel_id"]), None, "nothing has been seen");
+        let mut slots = no_slots::<MAX_SLOTS>();
+        slots[1] = Slot::Integer(1);
+        for _ in 0..FIRST_EVENTS {
+            assert!(!look.is_over());
+            look.take(br#"{"channel_id":"c","metadata":{"reaction":1}}"#, &slots);
+        }
+        assert!(look.is_over());
+        let words = "`chanel_id` is in none of the first 1000 events; did you mean `channel_id`?";
+        assert_eq!(look.warning(&["chanel_id", "metadata.reaction"]).as_deref(), Some(words));
+        assert_eq!(look.warning(&["metadata.reaction"]), None);
+    }
+}

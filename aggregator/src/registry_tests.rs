@@ -95,3 +95,20 @@ async fn what_cannot_be_kept_does_not_run() {
     assert_eq!(names(&running), ["emoji"]);
     assert!(running.declare(poll()).await.unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_is_in_no_event_is_refused_once_enough_are_known() {
+    let log = TestLog::new();
+    let (running, _) = registry(&log).await;
+    let misspelt = Definition { group_by: vec!["chanel_id".into()], ..poll() };
+    produce(&log, 0, &vec![event(LONG_AGO_MS, "c", "r"); 999]);
+    assert!(running.declare(misspelt.clone()).await.unwrap(), "so few events say little");
+    let status = running.all()[1].status.wait_for(|status| status.bad == 999).await;
+    assert!(status.warning.unwrap().contains("did you mean `channel_id`?"));
+    running.remove("poll").await.unwrap();
+    produce(&log, 0, &[event(LONG_AGO_MS, "c", "r")]);
+    let refusal = running.declare(misspelt).await.unwrap_err();
+    assert!(matches!(refusal, DeclareError::Invalid(_)), "{refusal}");
+    assert!(refusal.to_string().contains("`chanel_id` is in none of the first 1000 events"), "{refusal}");
+    assert!(running.declare(poll()).await.unwrap());
+}

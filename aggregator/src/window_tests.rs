@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::{
-    Definition,
-    definition::{Dedup, Keep, Limit, Measure, Paths, Shape, Top, Window},
+    Definition, Status,
+    definition::{Dedup, Keep, Limit, Measure, Moment, Paths, Shape, Top, Window},
     task_tests::{LONG_AGO_MS, Running, definition, input, live_run, produce, produce_all, replay, run_until},
     test_events::{GRACE_MS, MAX_FUTURE_MS, Random, RawRecord, Tap, Truth, even_partitions, partitions},
     test_log::TestLog,
@@ -456,4 +456,37 @@ async fn early_rows_tell_what_is_so_far_and_change_nothing_in_the_final_ones() {
             "seed {seed}: told early, but never at last"
         );
     }
+}
+
+/// What `begin` leaves is what the whole has of windows that begin there or later.
+#[tokio::test(start_paused = true)]
+async fn an_aggregate_that_begins_later_tells_whole_windows_only() {
+    let sources = even_partitions(&mut Random::new(60), &[150, 140], LONG_AGO_MS, 200);
+    for window in windows() {
+        let whole = Definition { window, ..definition(2) };
+        let begin = Moment::parse(&(LONG_AGO_MS + 10_500).to_string()).unwrap();
+        let part = Definition { begin: Some(begin), ..whole.clone() };
+        let log = TestLog::new();
+        produce_all(&log, &sources, 30);
+        run_until(&log, &whole, input(&sources)).await;
+        let wanted: Vec<_> = records(&log)
+            .into_iter()
+            .filter(|(_, _, row)| start_of(row.as_ref().unwrap()) >= LONG_AGO_MS + 10_000)
+            .collect();
+        let log = TestLog::new();
+        produce_all(&log, &sources, 30);
+        let running = Running::start(&log, &part).await.unwrap();
+        let is_read = |status: &Status| {
+            let read = status.counted + status.late + status.bad + status.skipped;
+            read == u64::try_from(input(&sources)).unwrap() && status.lag == 0 && status.open_window_count == 0
+        };
+        let status = running.aggregator.status_handle().wait_for(is_read).await;
+        running.stop().await;
+        assert!(status.skipped > 0 && !wanted.is_empty());
+        assert!(records(&log) == wanted, "{window}");
+    }
+}
+
+fn start_of(row: &[u8]) -> i64 {
+    serde_json::from_slice::<Value>(row).unwrap()["window_start"].as_i64().unwrap()
 }

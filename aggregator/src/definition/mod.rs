@@ -7,6 +7,7 @@ mod check;
 mod measure;
 mod shape;
 mod sql;
+mod sql_options;
 mod time;
 mod votes;
 mod window;

@@ -6,10 +6,9 @@
 //! around them are read here, as no dialect of it has windows of this kind.
 
 use super::{
-    Definition, DefinitionError, Function, Literal, MAX_GROUP_FIELDS, MAX_MEASURES, Measure, TimeSource, Window,
-    last_segment, measure::Condition, words,
+    Definition, DefinitionError, Function, Literal, MAX_GROUP_FIELDS, MAX_MEASURES, Measure, Window, last_segment,
+    measure::Condition, sql_options::Options, words,
 };
-use crate::duration_text;
 use sqlparser::{
     ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SelectItem, UnaryOperator, Value},
     dialect::GenericDialect,
@@ -24,7 +23,6 @@ const UNITS: [(&str, u64); 5] =
     [("MILLISECONDS", 1), ("SECONDS", 1_000), ("MINUTES", 60_000), ("HOURS", 3_600_000), ("DAYS", 86_400_000)];
 const WINDOWS: [&str; 4] = ["TUMBLING", "HOPPING", "CUMULATING", "SESSION"];
 const FUNCTIONS: [&str; 8] = ["COUNT", "COUNT_DISTINCT", "SUM", "MIN", "MAX", "AVG", "FASTEST", "SHARE"];
-const OPTIONS: [&str; 4] = ["TIMESTAMP", "IDLE_CLOSE", "MAX_FUTURE", "PARTITIONS"];
 
 impl Definition {
     /// Reads `CREATE AGGREGATE …`; what it does not say has the defaults of the other form.
@@ -186,6 +184,7 @@ impl Reader<'_> {
             return Ok(());
         }
         self.parser.expect_token(&Token::LParen).map_err(worded)?;
+        let mut options = Options::default();
         loop {
             let name = self.name()?.to_ascii_uppercase();
             self.parser.expect_token(&Token::Eq).map_err(worded)?;
@@ -193,22 +192,13 @@ impl Reader<'_> {
                 Token::SingleQuotedString(text) | Token::Number(text, _) => text,
                 other => return Err(format!("`{other}` is no value for {name}: write a text in single quotes")),
             };
-            match name.as_str() {
-                "TIMESTAMP" if value == "append" => definition.time = TimeSource::Append,
-                "TIMESTAMP" => definition.time = TimeSource::Field(value),
-                "IDLE_CLOSE" => definition.idle_close = duration_text::parse(&value)?,
-                "MAX_FUTURE" => definition.max_future = duration_text::parse(&value)?,
-                "PARTITIONS" => {
-                    definition.partitions =
-                        value.parse().map_err(|_| format!("`{value}` is not a number of partitions"))?
-                }
-                other => return Err(format!("there is no option `{other}`{}", words::nearest(other, &OPTIONS))),
-            }
+            options.add(name, value)?;
             if !self.parser.consume_token(&Token::Comma) {
                 break;
             }
         }
-        self.parser.expect_token(&Token::RParen).map(|_| ()).map_err(worded)
+        self.parser.expect_token(&Token::RParen).map_err(worded)?;
+        options.apply(definition)
     }
 
     fn end(&mut self) -> Result<(), String> {
@@ -333,6 +323,7 @@ fn literal(expr: &Expr) -> Option<Literal> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::definition::{Keep, Shape, TimeSource};
 
     const EXAMPLE: &str = r#"CREATE AGGREGATE emoji INTO "emoji-counts" AS SELECT channel_id, metadata.reaction, COUNT(*) FROM "emoji"
         WINDOW TUMBLING (SIZE 2 SECONDS, GRACE PERIOD 500 MILLISECONDS) GROUP BY channel_id, metadata.reaction EMIT FINAL;"#;
@@ -366,6 +357,27 @@ mod tests {
     }
 
     #[test]
+    fn options_are_the_other_forms_settings() {
+        let with = "EMIT FINAL WITH (DEDUP_BY = 'user_id, poll.id', KEEP = 'last', LIMIT_BY = 'user_id', LIMIT = 20, OPEN = '2026-06-11T20:00:00Z', \
+             CLOSE = '2026-06-11T20:10:00Z', TOP = 3, TOP_PER = 'channel_id', SHAPE = 'window', EARLY = '500ms')";
+        let read = Definition::from_sql(&EXAMPLE.replacen("EMIT FINAL", with, 1)).unwrap();
+        let (dedup, limit, top) = (read.dedup.unwrap(), read.limit.unwrap(), read.top.unwrap());
+        assert_eq!((dedup.by.as_slice(), dedup.keep), (&["user_id".to_owned(), "poll.id".to_owned()][..], Keep::Last));
+        assert_eq!((limit.by.as_slice(), limit.max), (&["user_id".to_owned()][..], 20));
+        assert_eq!(
+            (top.n, top.per, top.by.as_str(), read.shape),
+            (3, vec!["channel_id".to_owned()], "count", Shape::Window)
+        );
+        assert_eq!(
+            (read.early, read.close.unwrap().ms - read.open.unwrap().ms),
+            (Some(Duration::from_millis(500)), 600_000)
+        );
+        let read = Definition::from_sql(&EXAMPLE.replacen("EMIT FINAL", "WITH (CORRECTIONS = '10m', BEGIN = '7')", 1))
+            .unwrap();
+        assert_eq!((read.corrections, read.begin.unwrap().ms), (Some(Duration::from_secs(600)), 7));
+    }
+
+    #[test]
     fn what_is_wrong_is_worded() {
         let cases = [
             ("CREATE AGGREGATE", "CREATE TABLE", "found `TABLE` where AGGREGATE belongs"),
@@ -389,6 +401,12 @@ mod tests {
                 "EMIT FINAL WITH (TIMESTMP = 'x')",
                 "there is no option `TIMESTMP`; did you mean `TIMESTAMP`?",
             ),
+            ("EMIT FINAL", "WITH (KEEP = 'last')", "KEEP says nothing by itself"),
+            ("EMIT FINAL", "WITH (DEDUP_BY = 'u', KEEP = 'best')", "KEEP is 'first' or 'last', not `best`"),
+            ("EMIT FINAL", "WITH (LIMIT_BY = 'u')", "LIMIT_BY needs LIMIT"),
+            ("EMIT FINAL", "WITH (TOP = 'ten')", "`ten` is no number for TOP"),
+            ("EMIT FINAL", "WITH (OPEN = 'soon')", "`soon` is no time"),
+            ("EMIT FINAL", "WITH (TOP = 1, TOP = 2)", "TOP stands twice"),
             ("EMIT FINAL", "EMIT FINAL HAVING", "`HAVING` is too much"),
             ("\"emoji-counts\"", "emoji", "topic `emoji` is already used as `from`"),
             ("COUNT(*)", "COUNT(*", "Expected"),
