@@ -52,7 +52,7 @@ def tifos(choice, fleet, stack):
     main = Tifo(fleet, EARLY.format(grace=50)).start()
     stack.callback(fleet.drop, main)
     publish = node(stack, fleet, "publish")
-    node(stack, fleet, "bridge", "--upstream", main.tcp, "--downstream", publish.tcp)
+    node(stack, fleet, "bridge", "--upstream", main.tcp, "--downstream", f"mqtt://{publish.tcp}")
     subscribe = node(stack, fleet, "subscribe", "--upstream", publish.tcp)
     near, far = watcher(stack, fleet, main.tcp, 1, "streams/emoji/#"), watcher(stack, fleet, subscribe.tcp, 2, "streams/emoji/#")
 
