@@ -1,4 +1,4 @@
-"""A crowd larger than one process may hold: several nodes, each with its own subscribers, and the memory of each over minutes.
+"""A crowd larger than one process may hold: a main node and several subscribe nodes that follow it, each with its own subscribers, and the memory of each over minutes.
 
 It must stay below 20,000 open files in every process, and below the ports of one source address.
 """
@@ -6,7 +6,8 @@ It must stay below 20,000 open files in every process, and below the ports of on
 import time
 from contextlib import ExitStack
 
-from .fanout import PAYLOAD_BYTES, fleet_server
+from .fanout import PAYLOAD_BYTES
+from .mqtt_servers import Tifo, TifoNode
 from .process import rss_bytes
 from .swarm import Meter, Swarm
 
@@ -23,11 +24,11 @@ def measure(choice, fleet, results):
 
 
 class Node:
-    """One server process and its share of the crowd."""
+    """One subscribe node and its share of the crowd."""
 
-    def __init__(self, stack, fleet, number, connections):
+    def __init__(self, stack, fleet, main, number, connections):
         self.connections = connections
-        self.server = fleet_server(fleet, "tifo").start()
+        self.server = TifoNode(fleet, "subscribe", ("--upstream", main.tcp)).start()
         stack.callback(fleet.drop, self.server)
         time.sleep(SETTLE_S)
         before, meter = self.memory(), Meter(self.server.pid)
@@ -52,7 +53,9 @@ class Node:
 def hold(choice, fleet, results):
     with ExitStack() as stack:
         sizes = shares(choice.crowd)
-        nodes = [Node(stack, fleet, number, connections) for number, connections in enumerate(sizes)]
+        main = Tifo(fleet).start()
+        stack.callback(fleet.drop, main)
+        nodes = [Node(stack, fleet, main, number, connections) for number, connections in enumerate(sizes)]
         for node in nodes:
             node.round()  # what the first message to everybody allocates belongs to the base
             node.base = node.memory()
