@@ -33,7 +33,7 @@ def once(choice, fleet, _name, results):
     for grace in GRACE_MS[:1] if choice.quick else GRACE_MS:
         server = Tifo(fleet, EARLY.format(grace=grace)).start()
         try:
-            got = load([fleet.tools.tap_load, "--http", server.http, "--websocket", server.websocket, "--rate", choice.rate,
+            got = load([fleet.tools.tap_load, "--http", server.http, "--websocket", server.http, "--rate", choice.rate,
                         "--seconds", choice.tap_seconds, "--ack", "committed", "--server-pid", server.pid])
         finally:
             fleet.drop(server)

@@ -22,6 +22,8 @@ STALLED = 10
 STALLED_RATE = 20
 STALLED_BYTES = 2_048
 STALLED_SECONDS = {True: 8, False: 20}
+# Each takes three open files there, of 20,000.
+HTTP_SUBSCRIBERS = 5_000
 SETTLE_S = 1.0
 
 
@@ -47,21 +49,21 @@ def attempt(results, name, act, choice, fleet):
 class Serving:
     """A server and its crowd for the length of one load: started, counted, stopped."""
 
-    def __init__(self, fleet, name, connections, **options):
+    def __init__(self, fleet, name, connections, port="tcp", **options):
         self.server = fleet_server(fleet, name)
         self.server.start()
         try:
-            self.gather(fleet, connections, options)
+            self.gather(fleet, connections, port, options)
         except Exception:
             fleet.drop(self.server)
             raise
         self.fleet = fleet
 
-    def gather(self, fleet, connections, options):
+    def gather(self, fleet, connections, port, options):
         time.sleep(SETTLE_S)
         memory, meter = rss_bytes(self.server.pid), Meter(self.server.pid)
-        address = self.server.websocket if options.get("websocket") else self.server.tcp
-        self.swarm = Swarm(fleet, address, connections, publish_to=self.server.tcp, **options)
+        address = getattr(self.server, port)
+        self.swarm = Swarm(fleet, address, connections, publish_to=self.server.tcp, websocket=port != "tcp", **options)
         self.greeting_us = meter.used() / connections * 1e6
         time.sleep(SETTLE_S)
         self.bytes_each = (rss_bytes(self.server.pid) - memory) / connections
@@ -99,11 +101,16 @@ def crowds(choice, fleet, name, results):
 def websockets(choice, fleet, name, results):
     if KINDS[name].__dict__.get("websocket", True) is None:
         return
-    subscribers = max(choice.subscribers)
-    with Serving(fleet, name, subscribers, websocket=True) as serving:
-        results.add("fanout-idle", name, load=f"{subscribers:,} over WebSocket", bytes_each=serving.bytes_each, cpu_us_each=serving.greeting_us)
+    websocket(choice, fleet, name, results, "websocket", max(choice.subscribers), "over WebSocket")
+    if name == "tifo":
+        websocket(choice, fleet, name, results, "http", min(max(choice.subscribers), HTTP_SUBSCRIBERS), "over WebSocket on the HTTP port")
+
+
+def websocket(choice, fleet, name, results, port, subscribers, label):
+    with Serving(fleet, name, subscribers, port=port) as serving:
+        results.add("fanout-idle", name, load=f"{subscribers:,} {label}", bytes_each=serving.bytes_each, cpu_us_each=serving.greeting_us)
         got, cpu = serving.publish(SINGLE_RATE, SINGLE_SECONDS[choice.quick], PAYLOAD_BYTES)
-        results.add("fanout-load", name, load=f"{subscribers:,} x {SINGLE_RATE}/s over WebSocket",
+        results.add("fanout-load", name, load=f"{subscribers:,} x {SINGLE_RATE}/s {label}",
                     cpu_s_per_million=cpu / max(got["deliveries"], 1) * 1e6, **times(got))
 
 

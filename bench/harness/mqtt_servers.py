@@ -15,14 +15,16 @@ MAX_CONNECTIONS = 19_900
 
 
 class Tifo:
-    """One process with all roles: the public MQTT port, and WebSocket on the HTTP port."""
+    """One process with all roles: the public MQTT port, a WebSocket port of its own, and WebSocket on the HTTP port."""
 
     name = "tifo"
 
     def __init__(self, fleet, settings="", arguments=()):
         self.fleet, self.data, self.arguments = fleet, fleet.directory("tifo"), arguments
         self.config = self.data / "tifo.toml"
-        self.config.write_text(settings + SETTINGS)
+        (port,) = free_ports(1)
+        self.websocket = f"127.0.0.1:{port}"
+        self.config.write_text(settings + SETTINGS.format(f'websocket_listen = "{self.websocket}"'))
 
     def start(self):
         ports = [part for flag in ("--kafka", "--http", "--mqtt") for part in (flag, "127.0.0.1:0")]
@@ -30,7 +32,6 @@ class Tifo:
         self.process = Process(command, self.fleet.log("tifo"))
         ready = self.process.ready
         self.pid, self.tcp, self.http = self.process.pid, ready["mqtt"], ready.get("http")
-        self.websocket = self.http
         return self
 
     def stop(self):
@@ -44,7 +45,7 @@ class TifoNode:
 
     def __init__(self, fleet, role, arguments):
         self.fleet, self.data, self.role, self.arguments = fleet, fleet.directory("tifo-node"), role, arguments
-        (self.data / "tifo.toml").write_text(SETTINGS)
+        (self.data / "tifo.toml").write_text(SETTINGS.format(""))
 
     def start(self):
         command = [self.fleet.tools.tifo, "serve", "--config", self.data / "tifo.toml", "--roles", "mqtt,http", "--mqtt-role", self.role,
@@ -60,6 +61,8 @@ class TifoNode:
 SETTINGS = f"""
 [http]
 max_connections = {MAX_CONNECTIONS}
+[mqtt]
+{{}}
 [mqtt.limits]
 max_connections = {MAX_CONNECTIONS}
 """
