@@ -414,7 +414,8 @@ async fn a_stalled_client_holds_back_nobody_and_sees_the_newest_in_the_end() {
     let mut swift = Hello { client_id: "swift", ..Hello::default() }.connect(&gateway).await;
     subscribe(&mut stalled, "streams/#", 0).await;
     subscribe(&mut swift, "streams/#", 0).await;
-    let (rounds, padding) = (600, "x".repeat(16_000));
+    // Long enough for a remaining length of three bytes.
+    let (rounds, padding) = (600, "x".repeat(17_000));
     for round in 0..rounds {
         for topic in ["streams/a", "streams/b"] {
             tell(gateway.edge(), topic, &format!("{round:06}{padding}"), true).await;
@@ -476,7 +477,7 @@ async fn websockets_on_a_port_of_their_own() {
     let (hello, ask) = (Hello::default().bytes(), frame(0x82, &[&[0, 9, 0], &string("streams/a"), &[0]]));
     raw.send(&masked(&hello[..5])).await;
     raw.send(&masked(&[&hello[5..], &ask].concat())).await;
-    assert_eq!(packet(&mut raw).await[2..4], [0x20, 13]);
+    assert_eq!(packet(&mut raw).await[2..4], [0x20, 14]);
     assert_eq!(packet(&mut raw).await, [0x82, 6, 0x90, 4, 0, 9, 0, 0]);
     tell(gateway.edge(), "streams/a", "x", false).await;
     assert_eq!(packet(&mut raw).await[2..4], [0x30, 13]);

@@ -7,20 +7,23 @@ import sys
 from suite import process
 
 FORMAT = "message\t%t\t%p"
-NAMES = ["paho-mqtt", "mqtt.js over WebSocket", "mosquitto_sub"]
+NAMES = ["paho-mqtt", "paho-mqtt 5", "mqtt.js over WebSocket", "mqtt.js 5 over WebSocket", "mosquitto_sub", "mosquitto_sub 5"]
 
 
 class Subscriber:
     def __init__(self, name, places, broker, topic_filter):
         """`broker` has `mqtt` (HOST:PORT) and `mqtt_ws` (a URL)."""
         host, port = broker.mqtt.rsplit(":", 1)
+        # MQTT 3.1.1 is protocol level 4.
+        client, level = (name.replace(" 5", ""), "5") if " 5" in name else (name, "4")
+        version = {"4": "mqttv311", "5": "mqttv5"}[level]
         command = {
-            "paho-mqtt": [sys.executable, places.helpers / "python" / "paho_subscriber.py", host, port, topic_filter],
-            "mqtt.js over WebSocket": ["node", places.node / "mqttjs.js", broker.mqtt_ws, topic_filter],
-            "mosquitto_sub": ["stdbuf", "-oL", "mosquitto_sub", "-d", "-V", "mqttv311", "-h", host, "-p", port,
+            "paho-mqtt": [sys.executable, places.helpers / "python" / "paho_subscriber.py", host, port, topic_filter, level],
+            "mqtt.js over WebSocket": ["node", places.node / "mqttjs.js", broker.mqtt_ws, topic_filter, level],
+            "mosquitto_sub": ["stdbuf", "-oL", "mosquitto_sub", "-d", "-V", version, "-h", host, "-p", port,
                               "-t", topic_filter, "-F", FORMAT],
-        }[name]
-        self._parse = parse_mosquitto_sub if name == "mosquitto_sub" else json.loads
+        }[client]
+        self._parse = parse_mosquitto_sub if client == "mosquitto_sub" else json.loads
         self._child = process.Child(command)
         self._event_with("subscribed", process.Deadline())
 
