@@ -40,7 +40,8 @@ class Node(Tifo):
 
     def __init__(self, binary, folder, name, role, upstream, *flags):
         following = [] if upstream is None else ["--upstream", upstream]
-        super().__init__(binary, folder / name, "--roles", "mqtt,http", "--mqtt-role", role, "--cluster", "c", *following, *flags)
+        cluster = [] if "--cluster" in flags else ["--cluster", "c"]
+        super().__init__(binary, folder / name, "--roles", "mqtt,http", "--mqtt-role", role, *cluster, *following, *flags)
 
     @property
     def mqtt(self):

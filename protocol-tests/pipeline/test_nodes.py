@@ -1,8 +1,9 @@
 """The fan-out tree as processes, main <- bridge <- publish <- subscribe: each is killed in turn under load, nobody sees the past."""
 
 import json
-import shutil
 import os
+import shutil
+import socket
 import subprocess
 import urllib.request
 
@@ -127,13 +128,30 @@ def test_the_main_node_shows_the_tree(tree, watchers, crowd):
     eventually(whole, seconds=10)
 
 
-def subscribe_nodes(tree):
+def subscribe_nodes(tree, cluster="c"):
     def below(node):
         yield node
         for child in node["nodes"]:
             yield from below(child)
 
-    return [node for node in below(tree.shown()) if node["role"] == "subscribe"]
+    return [node for node in below(tree.shown()) if (node["role"], node["cluster"]) == ("subscribe", cluster)]
+
+
+def test_a_publish_node_starts_its_cluster_and_takes_it_along(tree, binary, tmp_path, crowd):
+    publish = Node(binary, tmp_path, "east", "publish", tree.main.ready["mqtt"], "--cluster", "east", "--autoscale", "2..3").start()
+    try:
+        started = eventually(lambda: [node for node in subscribe_nodes(tree, "east") if node["connected"]][1:] and subscribe_nodes(tree, "east"), seconds=20)
+        watcher = Watcher(started[0]["address"])
+        watcher.wait_for(all_channels, PATIENCE_SECONDS)
+        watcher.close()
+        assert publish.terminate() == 0
+        eventually(lambda: not subscribe_nodes(tree, "east"), seconds=10)
+        for node in started:
+            host, port = node["address"].rsplit(":", 1)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, int(port)), 5).close()
+    finally:
+        publish.close()
 
 
 @pytest.fixture
