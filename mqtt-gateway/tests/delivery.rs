@@ -172,7 +172,7 @@ async fn early_rows_corrections_and_the_binary_form_come_in_order() {
         let mood = follower.mood().await;
         assert_eq!((&mood["window_end"], &mood["total"]), (&window_end.into(), &total.into()), "{mood}");
         assert_eq!((&mood["final"], &mood["sequence"]), (&is_final.into(), &sequence.into()), "{mood}");
-        let bytes = compact.message().await.payload;
+        let bytes = compact.news().await.payload;
         assert_eq!(bytes[..3], [1, u8::from(is_final), u8::try_from(sequence).unwrap()]);
     }
     wait_until(|| log.committed_offset() == Some(log.end())).await;

@@ -149,6 +149,8 @@ pub async fn start(config: MqttConfig, log: &Arc<MemoryLog>) -> MqttGateway {
 pub struct Follower {
     client: rumqttc::AsyncClient,
     events: rumqttc::EventLoop,
+    /// The payload of the last of `news`.
+    last: Option<Bytes>,
 }
 
 impl Follower {
@@ -157,7 +159,7 @@ impl Follower {
         options.set_keep_alive(Duration::from_secs(30));
         let (client, events) = rumqttc::AsyncClient::new(options, 64);
         client.subscribe(filter, qos).await.unwrap();
-        let mut follower = Self { client, events };
+        let mut follower = Self { client, events, last: None };
         while !matches!(follower.packet().await, rumqttc::Packet::SubAck(_)) {}
         follower
     }
@@ -178,8 +180,18 @@ impl Follower {
         }
     }
 
+    /// The next message that is not the last one again: who subscribes while it comes may get it as retained, too.
+    pub async fn news(&mut self) -> rumqttc::Publish {
+        loop {
+            let message = self.message().await;
+            if self.last.replace(message.payload.clone()).as_ref() != Some(&message.payload) {
+                return message;
+            }
+        }
+    }
+
     pub async fn mood(&mut self) -> serde_json::Value {
-        serde_json::from_slice(&self.message().await.payload).unwrap()
+        serde_json::from_slice(&self.news().await.payload).unwrap()
     }
 }
 
