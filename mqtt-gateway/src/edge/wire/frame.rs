@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn frame_lengths() {
-        let cases: [(&[u8], Result<Option<usize>, Refusal>); 8] = [
+        let cases: [(&[u8], Result<_, Refusal>); 8] = [
             (&[], Ok(None)),
             (&[0x10], Ok(None)),
             (&[0x10, 0x80], Ok(None)),
