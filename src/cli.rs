@@ -89,6 +89,9 @@ pub struct ServeArgs {
     /// Parts to run: any of broker, aggregator, http, mqtt [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub roles: Option<Vec<Role>>,
+    /// An Apache Kafka cluster to run the gateways and the aggregator on, HOST:PORT,…; no broker here
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: Option<String>,
     /// Where the log lives [default: ./tifo-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,

@@ -1,10 +1,12 @@
 //! The `tifo` binary: command line, settings, wiring, shutdown. No logic of its own.
 
 mod aggregate;
+mod aggregates;
 mod cli;
 mod config;
 mod fleet;
 mod log_files;
+mod log_side;
 mod logging;
 mod no_log;
 mod node;

@@ -6,16 +6,18 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{io::Write, path::Path, sync::Arc, time::Duration};
-use tifo_aggregator::{DeclareError, Definition, Registry, Shown, State, Status};
-use tifo_broker::{Broker, LogClient, clock::Clock, durability::patience::worker_threads};
-use tifo_http_gateway::{Aggregates, Duplex, Hooks, HttpGateway, MqttTunnel, Notation, Refusal};
+use tifo_aggregator::{State, Status};
+use tifo_broker::{LogClient, clock::Clock, durability::patience::worker_threads};
+use tifo_http_gateway::{Aggregates, Duplex, Hooks, HttpGateway, MqttTunnel};
 use tifo_mqtt_gateway::MqttGateway;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aggregates::{Door, Running},
     cli::{Role, ServeArgs},
     config::{self, Settings},
+    log_side::LogSide,
     logging,
     node::Node,
 };
@@ -37,13 +39,15 @@ struct Ready {
     mqtt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mqtt_ws: Option<String>,
-    data_dir: String,
+    /// Where the log lies, if it is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<String>,
 }
 
 /// Everything that runs, in the order of the flow.
 struct Parts {
-    broker: Broker,
-    aggregates: Option<Arc<Registry>>,
+    log: LogSide,
+    aggregates: Option<Arc<Running>>,
     mqtt: Option<Arc<MqttGateway>>,
     http: Option<HttpGateway>,
     /// Ends the aggregators and the MQTT gateway, which keep nothing that is not in the log.
@@ -74,7 +78,9 @@ async fn serve(settings: &Settings, log: logging::Log) -> anyhow::Result<()> {
         return follow(settings, metrics, &mut terminate, &mut interrupt).await;
     }
     let parts = Parts::start(settings, metrics).await?;
-    parts.broker.loggers().connect(&log.filter, log.put_in_force);
+    if let Some(broker) = parts.log.broker() {
+        broker.loggers().connect(&log.filter, log.put_in_force);
+    }
     say_ready(&parts.ready(&settings.data_dir))?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -127,12 +133,11 @@ impl Parts {
     async fn start(settings: &Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let clock = Clock::system();
         let stop_readers = CancellationToken::new();
-        let broker = Broker::start(settings.broker_config(), clock.clone()).await?;
-        let client: Arc<dyn LogClient> = broker.client();
+        let log = LogSide::start(settings, clock.clone()).await?;
+        let client: Arc<dyn LogClient> = log.client();
         let mut aggregates = None;
         if settings.roles.contains(&Role::Aggregator) {
-            let started =
-                Registry::start(settings.aggregates()?, client.clone(), clock.clone(), stop_readers.clone()).await;
+            let started = Running::start(settings.aggregates()?, &log, clock.clone(), stop_readers.clone()).await;
             aggregates = Some(Arc::new(started.context("the aggregators")?));
         }
         let mut mqtt = None;
@@ -146,7 +151,7 @@ impl Parts {
             let hooks = hooks(metrics, aggregates.clone(), mqtt.clone(), clock);
             http = Some(HttpGateway::start(settings.http_config(), client, tunnel, hooks).await?);
         }
-        Ok(Self { broker, aggregates, mqtt, http, stop_readers })
+        Ok(Self { log, aggregates, mqtt, http, stop_readers })
     }
 
     fn ready(&self, data_dir: &Path) -> Ready {
@@ -154,11 +159,11 @@ impl Parts {
         let mqtt_ws = http.as_ref().filter(|_| self.mqtt.is_some()).map(|http| format!("ws://{http}/mqtt"));
         Ready {
             event: "ready",
-            kafka: self.broker.kafka_addr().to_string(),
+            kafka: self.log.kafka_addr(),
             http,
             mqtt: self.mqtt.as_ref().map(|mqtt| mqtt.addr().to_string()),
             mqtt_ws,
-            data_dir: data_dir.display().to_string(),
+            data_dir: self.log.broker().map(|_| data_dir.display().to_string()),
         }
     }
 
@@ -177,7 +182,7 @@ impl Parts {
         if let Some(mqtt) = self.mqtt {
             mqtt.shutdown().await;
         }
-        self.broker.shutdown().await;
+        self.log.shutdown().await;
         Ok(flushed?)
     }
 }
@@ -192,53 +197,10 @@ impl MqttTunnel for Tunnel {
     }
 }
 
-/// `/v1/aggregates` of the HTTP gateway leads to the registry.
-struct Door(Arc<Registry>);
-
-#[async_trait]
-impl Aggregates for Door {
-    fn all(&self) -> Vec<Value> {
-        self.0.all().iter().map(describe).collect()
-    }
-
-    async fn declare(&self, text: &str, notation: Notation) -> Result<(Value, bool), Refusal> {
-        let definition = match notation {
-            Notation::Sql => Definition::from_sql(text).map_err(|error| Refusal::Invalid(error.to_string()))?,
-            Notation::Json => serde_json::from_str(text).map_err(|error| Refusal::Invalid(error.to_string()))?,
-        };
-        let name = definition.name.clone();
-        let is_new = self.0.declare(definition).await.map_err(refusal)?;
-        let shown = self.0.all().into_iter().find(|shown| shown.definition.name == name);
-        Ok((shown.as_ref().map(describe).unwrap_or_default(), is_new))
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), Refusal> {
-        self.0.remove(name).await.map_err(refusal)
-    }
-}
-
-/// The status with the definition.
-fn describe(shown: &Shown) -> Value {
-    let mut value = json!(shown.status.status());
-    value["definition"] = json!(shown.definition);
-    value["declared"] = json!(shown.declared);
-    value
-}
-
-fn refusal(error: DeclareError) -> Refusal {
-    let text = error.to_string();
-    match error {
-        DeclareError::Invalid(_) => Refusal::Invalid(text),
-        DeclareError::Conflict(_) => Refusal::Conflict(text),
-        DeclareError::Unknown(_) => Refusal::Unknown(text),
-        DeclareError::Failed(_) => Refusal::Unavailable(text),
-    }
-}
-
 /// What the HTTP gateway shows of the others.
 fn hooks(
     metrics: PrometheusHandle,
-    aggregates: Option<Arc<Registry>>,
+    aggregates: Option<Arc<Running>>,
     mqtt: Option<Arc<MqttGateway>>,
     clock: Clock,
 ) -> Hooks {

@@ -28,6 +28,31 @@ pub struct Totals {
     pub partial: u64,
 }
 
+impl Totals {
+    /// What came since `earlier`, which is a part of it.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            counted: self.counted - earlier.counted,
+            late: self.late - earlier.late,
+            bad: self.bad - earlier.bad,
+            clipped: self.clipped - earlier.clipped,
+            skipped: self.skipped - earlier.skipped,
+            repeated: self.repeated - earlier.repeated,
+            partial: self.partial - earlier.partial,
+        }
+    }
+
+    pub fn add(&mut self, more: &Self) {
+        self.counted += more.counted;
+        self.late += more.late;
+        self.bad += more.bad;
+        self.clipped += more.clipped;
+        self.skipped += more.skipped;
+        self.repeated += more.repeated;
+        self.partial += more.partial;
+    }
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

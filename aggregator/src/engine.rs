@@ -7,7 +7,7 @@
 use crate::{
     decision::{Decision, PartitionDecision, Totals},
     event::Voter,
-    measure::{Input, Stamp},
+    measure::{Acc, Input, Stamp},
     rules::Rules,
     sessions::Sessions,
     slice::{Groups, Place, Slice, Taken},
@@ -530,6 +530,62 @@ impl Engine {
             .zip(self.sources.iter().zip(firsts))
             .map(|(partition, (source, first))| source.decision(partition, first))
             .collect()
+    }
+
+    /// All that has been counted and not told yet, by partition and last end: the first stage outside the broker.
+    pub fn drain(&mut self) -> Vec<(usize, i64, Slice)> {
+        self.open.clear();
+        let slices = |(partition, source): (usize, &mut Source)| {
+            let slices = source.take_slices_until(i64::MAX - 1).into_iter();
+            slices.map(move |(last_end, slice)| (partition, last_end, slice))
+        };
+        self.sources.iter_mut().enumerate().flat_map(slices).collect()
+    }
+
+    /// Takes in what another engine has counted of a group in the windows from the first to the last end; `offset` is where it
+    /// was told. Returns why it was not taken.
+    pub fn absorb(
+        &mut self,
+        partition: usize,
+        offset: i64,
+        (first_end, last_end): (i64, i64),
+        (group, acc): (Box<[u8]>, Acc),
+    ) -> Option<LateReason> {
+        if last_end <= self.closed_until {
+            return Some(LateReason::WindowClosed);
+        }
+        let source = self.sources.get_mut(partition)?;
+        if !source.absorb(&self.rules, last_end, (offset, first_end), group, acc) {
+            return Some(LateReason::OverCapacity);
+        }
+        let opened = self.open.entry(last_end).or_insert_with(|| Open { first_end, corrections: BTreeSet::new() });
+        opened.first_end = first_end.min(opened.first_end);
+        None
+    }
+
+    /// The partition's log begins anew for this engine.
+    pub fn replace_source(&mut self, partition: usize, source: Source) {
+        if let Some(place) = self.sources.get_mut(partition) {
+            *place = source;
+        }
+    }
+
+    /// Another engine has read the partition so far.
+    pub fn pass_on(&mut self, partition: usize, next: i64, watermark: Option<i64>) {
+        if let Some(source) = self.sources.get_mut(partition) {
+            source.next = source.next.max(next);
+            source.watermark = source.watermark.max(watermark);
+        }
+    }
+
+    pub fn add_totals(&mut self, totals: &Totals) {
+        self.totals.add(totals);
+    }
+
+    /// Events that another engine counted, and that came too late here.
+    pub fn count_as_late(&mut self, events: u64) {
+        self.totals.counted = self.totals.counted.saturating_sub(events);
+        self.totals.late += events;
     }
 
     pub fn open_window_count(&self) -> usize {

@@ -1,6 +1,6 @@
 //! What can stop an aggregator.
 
-use crate::{decision::UnreadableDecision, definition::DefinitionError};
+use crate::{decision::UnreadableDecision, definition::DefinitionError, outside::UnreadablePartial};
 use tifo_broker::ClientError;
 use tifo_storage::record_batch::BatchError;
 
@@ -16,6 +16,10 @@ pub enum AggregatorError {
     Decision(String, #[source] UnreadableDecision),
     #[error("topic {topic} cannot be read: {source}")]
     Batch { topic: String, source: BatchError },
+    #[error("topic {0}: {1}")]
+    Partial(String, #[source] UnreadablePartial),
+    #[error("a thread of an aggregate does not start: {0}")]
+    Thread(#[source] std::io::Error),
     #[error(transparent)]
     Client(#[from] ClientError),
 }

@@ -25,6 +25,7 @@ mod late_marks;
 mod measure;
 mod meters;
 mod offset_ranges;
+mod outside;
 mod pump;
 mod reader;
 mod recovery;
@@ -68,5 +69,6 @@ pub use definition::{
     SideTopic, TimeSource, Top, Window,
 };
 pub use error::AggregatorError;
+pub use outside::Outside;
 pub use registry::{DEFINITIONS_TOPIC, DeclareError, MAX_AGGREGATES, Registry, Shown};
 pub use status::{PartitionStatus, State, Status, StatusHandle, WindowStatus};

@@ -113,7 +113,7 @@ async fn restore(
     Ok(restored)
 }
 
-fn topics(definition: &Definition) -> [TopicSpec; 4] {
+pub fn topics(definition: &Definition) -> [TopicSpec; 4] {
     let unlimited = BTreeMap::from([
         ("max.message.bytes".to_owned(), MAX_MESSAGE_BYTES.to_string()),
         ("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string()),
@@ -131,7 +131,7 @@ fn topics(definition: &Definition) -> [TopicSpec; 4] {
     ]
 }
 
-fn check_unchanged(definition: &Definition, decision: &Decision) -> Result<(), AggregatorError> {
+pub fn check_unchanged(definition: &Definition, decision: &Decision) -> Result<(), AggregatorError> {
     let now = definition.fingerprint();
     if decision.fingerprint == now {
         return Ok(());
@@ -139,7 +139,7 @@ fn check_unchanged(definition: &Definition, decision: &Decision) -> Result<(), A
     Err(AggregatorError::Changed { topic: definition.into.clone(), written: decision.fingerprint.clone(), now })
 }
 
-async fn find_last_decision(
+pub async fn find_last_decision(
     client: &dyn LogClient,
     definition: &Definition,
 ) -> Result<Option<Decision>, AggregatorError> {

@@ -4,6 +4,7 @@
 //! records are there already, so that none is written twice.
 
 use crate::{Definition, engine::LateReason, event::Bad, rules::Rules};
+use bytes::Bytes;
 use tifo_broker::{ClientError, LogClient};
 use tifo_storage::record_batch::{BatchBuilder, Compression, Record};
 
@@ -54,6 +55,11 @@ struct SideTopic {
 impl SideTopic {
     fn new(topic: String, end: i64) -> Self {
         Self { topic, builder: BatchBuilder::new(Compression::None), pending: 0, end }
+    }
+
+    fn take(&mut self) -> Option<(String, Bytes)> {
+        let batch = std::mem::replace(&mut self.builder, BatchBuilder::new(Compression::None)).build();
+        (std::mem::take(&mut self.pending) > 0).then(|| (self.topic.clone(), batch))
     }
 
     async fn flush(&mut self, client: &dyn LogClient) -> Result<(), ClientError> {
@@ -107,6 +113,11 @@ impl SideTopics {
     pub async fn flush(&mut self, client: &dyn LogClient) -> Result<(), ClientError> {
         self.late.flush(client).await?;
         self.bad.flush(client).await
+    }
+
+    /// What is buffered, for somebody else to write: topic and batch.
+    pub fn take(&mut self) -> Vec<(String, Bytes)> {
+        [&mut self.late, &mut self.bad].into_iter().filter_map(SideTopic::take).collect()
     }
 
     /// (late topic's, bad topic's) end offset.

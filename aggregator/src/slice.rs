@@ -88,6 +88,40 @@ impl Slice {
         taken
     }
 
+    /// Empty, for what another engine has counted; `offset` is where it was told first.
+    pub fn of_counts(offset: i64, first_end: i64) -> Self {
+        let content = Content::Groups(HashMap::new());
+        Self { first_offset: offset, watermark_before: None, first_end, events: 0, content }
+    }
+
+    /// False: one group too many.
+    pub fn absorb(&mut self, rules: &Rules, first_end: i64, group: Box<[u8]>, acc: Acc) -> bool {
+        let Content::Groups(groups) = &mut self.content else { return false };
+        let events = acc.events;
+        if let Some(parts) = groups.get_mut(&group) {
+            parts.at(first_end, rules).merge(acc);
+        } else if groups.len() < rules.max_groups {
+            groups.insert(group, Parts { first_end, acc, more: Vec::new() });
+        } else {
+            return false;
+        }
+        self.events += events;
+        self.first_end = self.first_end.min(first_end);
+        true
+    }
+
+    /// Every group's accumulators by the first window that they count in. Votes have none.
+    pub fn into_parts(self) -> impl Iterator<Item = (Box<[u8]>, i64, Acc)> {
+        let groups = match self.content {
+            Content::Groups(groups) => Some(groups),
+            Content::Ballots(_) => None,
+        };
+        groups.into_iter().flatten().flat_map(|(group, parts)| {
+            let all = std::iter::once((parts.first_end, parts.acc)).chain(parts.more);
+            all.map(move |(first_end, acc)| (group.clone(), first_end, acc))
+        })
+    }
+
     /// Adds what counts in the window that ends at `end`, without being changed.
     pub fn add_to(&self, end: i64, groups: &mut Groups) {
         if let Content::Groups(own) = &self.content {

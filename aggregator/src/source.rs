@@ -7,6 +7,7 @@
 use crate::{
     decision::PartitionDecision,
     engine::{Event, LateReason},
+    measure::Acc,
     offset_ranges::OffsetRanges,
     rules::Rules,
     slice::{Place, Slice, Taken},
@@ -174,6 +175,13 @@ impl Source {
     pub fn count(&mut self, rules: &Rules, last_end: i64, event: &Event<'_>, place: &Place) -> Taken {
         let slice = self.slices.entry(last_end).or_insert_with(|| Slice::new(rules, event, place));
         slice.take(rules, event, place)
+    }
+
+    /// What another engine counted; `origin` is where it was told, and the first window it counts in. False: no room.
+    pub fn absorb(&mut self, rules: &Rules, last_end: i64, origin: (i64, i64), group: Box<[u8]>, acc: Acc) -> bool {
+        let (offset, first_end) = origin;
+        let slice = self.slices.entry(last_end).or_insert_with(|| Slice::of_counts(offset, first_end));
+        slice.absorb(rules, first_end, group, acc)
     }
 
     /// The slices whose last window this or an earlier one is.

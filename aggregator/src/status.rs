@@ -100,7 +100,7 @@ impl Status {
         self.show_totals(engine.totals());
     }
 
-    fn show_totals(&mut self, totals: Totals) {
+    pub fn show_totals(&mut self, totals: Totals) {
         self.counted = totals.counted;
         self.late = totals.late;
         self.bad = totals.bad;

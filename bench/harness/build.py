@@ -28,6 +28,7 @@ class Tools:
     disk_sync: Path
     group_load: Path
     fanout: Path
+    window_load: Path
     tap_load: Path = None
     mqtt_load: Path = None
     rumqttd: Path = None
@@ -36,6 +37,8 @@ class Tools:
     kfake: Path = None
     oracle: Path = None
     oracle_dir: Path = None
+    streams: tuple = None
+    spark: tuple = None
 
 
 def everything(choice):
@@ -49,6 +52,8 @@ def everything(choice):
         tools.kfake = kfake()
     if "kafka" in choice.servers and set(choice.only) - MQTT_PARTS:
         tools.oracle, tools.oracle_dir = oracle()
+    if "aggregate" in choice.only and "kafka" in choice.servers:
+        tools.streams, tools.spark = streams(), spark()
     if "tifo" in choice.servers or "taps" in choice.only:
         tools.tifo = Path(choice.tifo).resolve() if choice.tifo else tifo()
     return tools
@@ -59,7 +64,7 @@ def c_programs():
         apt("librdkafka-dev", "gcc", "libc6-dev")
     flags = ["cc", "-O2", "-Wall", "-Wextra", "-o"]
     sources = {"log_load": "drivers", "floor": "floor", "floor_load": "floor", "sync_load": "drivers", "disk_sync": "drivers",
-               "group_load": "drivers", "fanout": "floor"}
+               "group_load": "drivers", "fanout": "floor", "window_load": "drivers"}
     for name, folder in sources.items():
         call([*flags, CACHE / name, BENCH / folder / f"{name}.c", "-lrdkafka", "-lpthread"])
     return Tools(*(CACHE / name for name in sources))
@@ -98,6 +103,36 @@ def oracle():
         need("mvn", "install Maven: it fetches Apache Kafka")
         call([script, "install", folder])
     return script, folder
+
+
+def jars(name, pom):
+    """What a pom names, by Maven; protocol-tests may have fetched the same already."""
+    for cache in (CACHE, ROOT / "protocol-tests/.cache"):
+        if any((cache / name / "lib").glob("*.jar")):
+            return cache / name / "lib"
+    need("mvn", "install Maven: it fetches what Tifo is compared with, or leave kafka out with --servers")
+    call(["mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={CACHE / name / 'lib'}"])
+    return CACHE / name / "lib"
+
+
+def streams():
+    """(jars, classes) of the same windows in Kafka Streams."""
+    lib, classes = jars("kafka-streams", ROOT / "protocol-tests/helpers/java/streams/4.3.xml"), CACHE / "streams-classes"
+    classes.mkdir(exist_ok=True)
+    call(["javac", "-cp", f"{lib}/*", "-d", classes, BENCH / "rivals/Windows.java"])
+    return lib, classes
+
+
+def spark():
+    """(Python with PySpark, the connector's jars)."""
+    lib = jars("spark", ROOT / "protocol-tests/ecosystem/spark.xml")
+    for cache in (CACHE, ROOT / "protocol-tests/.cache"):
+        if (cache / "venv-spark/bin/pyspark").exists():
+            return cache / "venv-spark/bin/python", lib
+    call([sys.executable, "-m", "venv", CACHE / "venv-spark"])
+    requirements = ROOT / "protocol-tests/ecosystem/requirements.txt"
+    call([CACHE / "venv-spark/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements])
+    return CACHE / "venv-spark/bin/python", lib
 
 
 def shared_places():

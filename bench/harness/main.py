@@ -1,6 +1,6 @@
 """The order of a whole run: build, measure in turn, report, clean up.
 
-Place: bench/run calls `main`. Each part (start-up, log, latency, durability, groups, taps, fan-out, partitions, crowd) is a module that yields samples; medians are taken in report.py only.
+Place: bench/run calls `main`. Each part (start-up, log, latency, durability, groups, taps, fan-out, partitions, aggregate, crowd) is a module that yields samples; medians are taken in report.py only.
 It must never end a process that it did not start, or leave data behind.
 """
 
@@ -11,10 +11,10 @@ import sys
 import tempfile
 import time
 
-from . import build, crowd, durability, fanout, groups, latency, log, options, partitions, report, servers, startup, taps
+from . import aggregate, build, crowd, durability, fanout, groups, latency, log, options, partitions, report, servers, startup, taps
 
 PARTS = {"startup": startup, "log": log, "latency": latency, "durability": durability, "groups": groups, "taps": taps, "fanout": fanout, "partitions": partitions,
-         "crowd": crowd}
+         "aggregate": aggregate, "crowd": crowd}
 
 
 def main():

@@ -48,7 +48,7 @@ FULL = {"runs": 5, "sizes": [1024, 100], "partitions": [1, 6], "codecs": ["none"
 QUICK = {"runs": 3, "sizes": [1024], "partitions": [1], "codecs": ["none"], "megabytes": 200, "restart_megabytes": 200,
          "tap_seconds": 10, "ack": ["buffered"], "count": 2000, "kafka_count": 200,
          "subscribers": [1000, 10_000]}
-LEFT_OUT_WHEN_QUICK = ("latency", "durability", "partitions")
+LEFT_OUT_WHEN_QUICK = ("latency", "durability", "partitions", "aggregate")
 
 
 def check(parser, given, known):

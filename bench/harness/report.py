@@ -28,6 +28,11 @@ TITLES = {
     "fanout-hops": "Three bridges in a row: what they add",
     "fanout-early": "Tap over HTTP to another page's WebSocket, early rows every 100 ms",
     "crowd": "A crowd over several node processes",
+    "aggregate-cost": "Windows of 2 s over 296 B events that lie in the log, 6 partitions",
+    "aggregate-groups": "The same by the number of groups, one window",
+    "aggregate-voters": "A million users who vote once each",
+    "aggregate-live": "Window end to consumer, 5,000 events/s, 500 groups",
+    "aggregate-produce": "Producing with the aggregator on and off",
     "partitions": "Thousands of partitions (Tifo under a limit of 4,096 open files)",
 }
 

@@ -35,7 +35,8 @@ pub struct Batcher {
 /// What became of one batch.
 struct Outcome {
     records: Vec<EventRef>,
-    result: Result<Placed, NotStored>,
+    /// The partition, and each record's offset.
+    result: Result<(i32, Vec<i64>), NotStored>,
 }
 
 impl Batcher {
@@ -82,16 +83,21 @@ impl Batcher {
     }
 
     /// Appends one batch, again and again while the log may come back. A topic that has gone is made anew.
-    async fn append(&self, chosen: i32, batch: Bytes, is_wanted: impl Fn() -> bool) -> Result<Placed, NotStored> {
+    async fn append(
+        &self,
+        chosen: i32,
+        batch: Bytes,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<(i32, Vec<i64>), NotStored> {
         let topic = &self.stream.ingest.topic;
         let (mut partition, mut back_off) = (chosen, FIRST_BACK_OFF);
         loop {
             let began = Instant::now();
-            let error = match self.client.append(topic, partition, batch.clone()).await {
-                Ok(offset) => {
+            let error = match self.client.append_each(topic, partition, batch.clone()).await {
+                Ok(offsets) => {
                     histogram!("tifo_http_append_duration_seconds").record(began.elapsed());
                     self.stream.set_trouble(None);
-                    return Ok(Placed { partition, offset });
+                    return Ok((partition, offsets));
                 }
                 Err(error) => error,
             };
@@ -160,7 +166,7 @@ impl Batcher {
         let mut refused: BTreeMap<usize, (NotStored, u64)> = BTreeMap::new();
         for outcome in outcomes {
             match outcome.result {
-                Ok(base) => place(&mut placed, &outcome.records, base),
+                Ok((partition, offsets)) => place(&mut placed, &outcome.records, partition, &offsets),
                 Err(reason) => outcome.records.iter().for_each(|record| {
                     refused.entry(record.entry).or_insert_with(|| (reason.clone(), 0)).1 += 1;
                 }),
@@ -207,10 +213,10 @@ fn is_wanted(entries: &[Entry], records: &[EventRef]) -> bool {
     owners.any(|entry| !entry.is_abandoned())
 }
 
-fn place(placed: &mut [Vec<Placed>], records: &[EventRef], base: Placed) {
-    for (offset, record) in (base.offset..).zip(records) {
+fn place(placed: &mut [Vec<Placed>], records: &[EventRef], partition: i32, offsets: &[i64]) {
+    for (offset, record) in offsets.iter().zip(records) {
         if let Some(place) = placed.get_mut(record.entry).and_then(|events| events.get_mut(record.event)) {
-            *place = Placed { partition: base.partition, offset };
+            *place = Placed { partition, offset: *offset };
         }
     }
 }

@@ -8,13 +8,15 @@ use figment::{
 use std::{net::SocketAddr, path::PathBuf};
 use tifo_broker::BrokerConfig;
 
-use crate::cli::ServeArgs;
+use crate::cli::{Role, ServeArgs};
 
 /// Variables of this name are settings; two underscores part the levels: `TIFO_HTTP__FLUSH_EVENTS`.
 const ENVIRONMENT_PREFIX: &str = "TIFO_";
 const LEVEL_SEPARATOR: &str = "__";
 /// The table whose keys are Kafka's dotted names.
 const KAFKA_TABLE: &str = "kafka";
+/// The table whose keys are librdkafka's dotted names.
+const CLUSTER_TABLE: &str = "cluster";
 /// The setting of each part that says where it listens.
 const KAFKA_LISTEN: [&str; 2] = [KAFKA_TABLE, "listeners"];
 const HTTP_LISTEN: [&str; 2] = ["http", "listen"];
@@ -32,8 +34,10 @@ impl<P: Provider> Provider for KafkaNames<P> {
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
         let mut data = self.0.data()?;
         for settings in data.values_mut() {
-            if let Some(Value::Dict(_, kafka)) = settings.get_mut(KAFKA_TABLE) {
-                *kafka = joined(std::mem::take(kafka));
+            for table in [KAFKA_TABLE, CLUSTER_TABLE] {
+                if let Some(Value::Dict(_, nested)) = settings.get_mut(table) {
+                    *nested = joined(std::mem::take(nested));
+                }
             }
         }
         Ok(data)
@@ -78,7 +82,7 @@ impl Environment {
         if !self.known.contains(levels.first()?) {
             return None;
         }
-        if levels[0] == KAFKA_TABLE {
+        if [KAFKA_TABLE, CLUSTER_TABLE].contains(&levels[0].as_str()) {
             levels[1..].iter_mut().for_each(|level| *level = level.replace('_', "."));
         }
         Some(levels)
@@ -98,7 +102,8 @@ impl Provider for Environment {
             if let Some(levels) = self.setting(variable) {
                 let as_text = || Value::from(text.as_str());
                 // Kafka's settings are texts: "1e5" must not become a number and back.
-                let is_kafkas = levels.first().is_some_and(|level| level == KAFKA_TABLE);
+                let is_kafkas =
+                    levels.first().is_some_and(|level| [KAFKA_TABLE, CLUSTER_TABLE].contains(&level.as_str()));
                 let value = if is_kafkas { as_text() } else { text.parse().unwrap_or_else(|_| as_text()) };
                 insert(&mut settings, &levels, value);
             }
@@ -218,6 +223,21 @@ impl Provider for LogDirs {
     }
 }
 
+/// `bootstrap` says where the log is: by default everything but the broker runs here.
+pub struct NoBroker;
+
+impl Provider for NoBroker {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("bootstrap")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let mut settings = Dict::new();
+        settings.insert("roles".to_owned(), Value::serialize([Role::Aggregator, Role::Http, Role::Mqtt])?);
+        Ok(Profile::Default.collect(settings))
+    }
+}
+
 /// The flags that were given.
 pub struct Flags<'a>(pub &'a ServeArgs);
 
@@ -250,6 +270,9 @@ impl Provider for Flags<'_> {
         }
         if let Some(dir) = &args.data_dir {
             settings.insert("data_dir".to_owned(), Value::serialize(dir)?);
+        }
+        if let Some(bootstrap) = &args.bootstrap {
+            settings.insert("bootstrap".to_owned(), Value::serialize(bootstrap)?);
         }
         if let Some(roles) = &args.roles {
             settings.insert("roles".to_owned(), Value::serialize(roles)?);

@@ -11,7 +11,7 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 use tifo_aggregator::{Definition, Keep};
@@ -20,7 +20,7 @@ use tifo_http_gateway::{HttpConfig, Poll, Rounds, StreamIngest};
 use tifo_mqtt_gateway::{MqttConfig, MqttRole};
 
 use crate::cli::{LogFormat, Role, ServeArgs};
-use layers::{Environment, Ephemeral, Flags, KafkaEnvironment, KafkaNames, LogDirs};
+use layers::{Environment, Ephemeral, Flags, KafkaEnvironment, KafkaNames, LogDirs, NoBroker};
 
 /// Read when no `--config` names another and it exists.
 const DEFAULT_FILE: &str = "tifo.toml";
@@ -31,6 +31,11 @@ const DEFAULT_FILE: &str = "tifo.toml";
 pub struct Settings {
     pub data_dir: PathBuf,
     pub roles: BTreeSet<Role>,
+    /// An Apache Kafka cluster in place of a broker here: `HOST:PORT,…`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bootstrap: Option<String>,
+    /// librdkafka's settings for that cluster, by their own names.
+    pub cluster: BTreeMap<String, String>,
     pub log_format: LogFormat,
     /// Filter of the log on standard error, as `tracing` words it: `info`, `tifo_broker=debug,warn`.
     pub log: String,
@@ -91,6 +96,8 @@ impl Default for Settings {
         Self {
             data_dir: "./tifo-data".into(),
             roles: BTreeSet::from([Role::Broker, Role::Aggregator, Role::Http, Role::Mqtt]),
+            bootstrap: None,
+            cluster: BTreeMap::new(),
             log_format: LogFormat::Text,
             log: "info".to_owned(),
             kafka: BrokerConfig::default().with("listeners", "127.0.0.1:9092"),
@@ -144,6 +151,10 @@ pub fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
         let log_dir = log_dir.to_owned();
         figment = figment.merge(LogDirs(log_dir.clone()));
         settings.data_dir = log_dir;
+    }
+    if settings.bootstrap.is_some() && is_default(&figment, "roles") {
+        figment = figment.merge(NoBroker);
+        settings.roles.remove(&Role::Broker);
     }
     settings.check(&figment)?;
     Ok(Loaded { settings, figment, left_alone })
@@ -241,14 +252,7 @@ impl Settings {
         if self.is_follower() {
             return self.check_follower();
         }
-        let broker = self.roles.contains(&Role::Broker);
-        if !broker {
-            return Err(ConfigError::Value(
-                "setting `roles`: the aggregator and the gateways need `broker` in the same process; \
-                 running them against another broker is not there yet"
-                    .to_owned(),
-            ));
-        }
+        self.check_log()?;
         self.kafka.check().map_err(|error| {
             let source = print::source_of_kafka(figment, error.setting());
             ConfigError::Value(format!(
@@ -269,6 +273,25 @@ impl Settings {
                 .map_err(|error| ConfigError::Value(format!("stream {}: {error}", stream.name)))?;
         }
         self.aggregates().and_then(|aggregates| check_apart(&aggregates))
+    }
+
+    /// The log is here, or elsewhere.
+    fn check_log(&self) -> Result<(), ConfigError> {
+        let wrong = match (&self.bootstrap, self.roles.contains(&Role::Broker)) {
+            (None, true) => return Ok(()),
+            (None, false) => {
+                "setting `roles`: the aggregator and the gateways need a log: `broker` in the same process, or a Kafka \
+                 cluster by --bootstrap HOST:PORT"
+            }
+            (Some(_), true) => {
+                "setting `roles`: with `bootstrap` the log is in that cluster and no broker runs here; leave `broker` out"
+            }
+            (Some(bootstrap), false) if !is_address_list(bootstrap) => {
+                "setting `bootstrap`: expected HOST:PORT, several joined by commas"
+            }
+            (Some(_), false) => return Ok(()),
+        };
+        Err(ConfigError::Value(wrong.to_owned()))
     }
 
     /// Every aggregate that is declared: the streams', then the others, each valid.
@@ -295,6 +318,13 @@ fn rounds(aggregate: &Definition) -> Rounds {
         closes_ms: aggregate.close.as_ref().map(|close| close.ms),
         may_change: aggregate.dedup.as_ref().is_some_and(|dedup| dedup.keep == Keep::Last),
     }
+}
+
+fn is_address_list(text: &str) -> bool {
+    let is_address = |one: &str| {
+        one.trim().rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    text.split(',').all(is_address)
 }
 
 /// No two aggregates bear one name or write to one topic.

@@ -127,3 +127,16 @@ fn the_demo_declares_a_poll_whose_rounds_are_its_aggregates_windows() {
     assert_eq!((poll.rounds.round_ms, poll.rounds.opens_ms, poll.rounds.may_change), (60_000, None, true));
     assert!(config.streams[0].poll.is_none());
 }
+
+#[test]
+fn with_the_log_elsewhere_all_but_the_broker_runs_here() {
+    let loaded = load_file("bootstrap = 'kafka-1:9092,kafka-2:9092'\n[cluster]\nlinger.ms = '5'").unwrap();
+    assert_eq!(loaded.settings.roles, BTreeSet::from([Role::Aggregator, Role::Http, Role::Mqtt]));
+    assert_eq!(loaded.settings.cluster["linger.ms"], "5");
+    let described = loaded.describe().unwrap();
+    let roles = described.lines().find(|line| line.starts_with("roles")).unwrap();
+    assert!(roles.ends_with("# bootstrap"), "{described}");
+    assert!(refusal("bootstrap = 'kafka:9092'\nroles = ['broker', 'http']").contains("no broker runs here"));
+    assert!(refusal("bootstrap = 'kafka'").contains("HOST:PORT"));
+    assert!(refusal("roles = ['http']").contains("--bootstrap HOST:PORT"));
+}

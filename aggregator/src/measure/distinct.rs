@@ -64,6 +64,28 @@ impl Distinct {
         }
     }
 
+    /// The hashes, in order, of an exact set.
+    pub fn hashes(&self) -> Vec<u64> {
+        let Values::Exact(set) = &self.values else { return Vec::new() };
+        let mut hashes: Vec<u64> = set.iter().copied().collect();
+        hashes.sort_unstable();
+        hashes
+    }
+
+    /// The sketch in the format of Apache DataSketches; None: the set is exact.
+    pub fn sketch_bytes(&self) -> Option<Vec<u8>> {
+        match &self.values {
+            Values::Exact(_) => None,
+            Values::Estimate(sketch) => Some(sketch.serialize()),
+        }
+    }
+
+    /// The way back; `like` is of the same measure.
+    pub fn of_sketch(bytes: &[u8], like: &Self) -> Option<Self> {
+        let sketch = HllSketch::deserialize(bytes).ok()?;
+        Some(Self { values: Values::Estimate(Box::new(sketch)), cap: like.cap })
+    }
+
     /// How many.
     pub fn count(&self) -> u64 {
         match &self.values {

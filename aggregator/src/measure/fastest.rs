@@ -41,7 +41,7 @@ impl Fastest {
         &self.first
     }
 
-    fn insert(&mut self, stamp: Stamp, value: &[u8]) {
+    pub fn insert(&mut self, stamp: Stamp, value: &[u8]) {
         let place = self.first.partition_point(|(earlier, _)| *earlier <= stamp);
         if place >= self.n || self.first.iter().take(place).any(|(_, earlier)| **earlier == *value) {
             return;

@@ -1,17 +1,21 @@
-//! The in-process door: how the aggregator and the gateways reach the log without a socket.
+//! The door: how the aggregator and the gateways reach the log.
 //!
-//! One trait, so that the same gateways run against a remote Apache Kafka. It speaks record batches
+//! One trait with two sides, so that the same gateways run without a socket (`local_client`) and against a remote Apache
+//! Kafka (the room `remote`). It speaks record batches
 //! (`tifo_storage::record_batch`): what is fetched is what lies on disk, what is appended is stored as it comes.
 
 mod groups;
+mod member;
 
 pub use groups::{
     AssignedTopic, Group, GroupCondition, GroupListing, GroupMember, GroupOffset, GroupWait, WantedState,
 };
+pub use member::{Member, MemberSpec, Membership, Output, Position, Step};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{collections::BTreeMap, time::Duration};
+use tifo_storage::record_batch;
 
 /// Why the log did not do it. `Unavailable` may pass by itself: try again; the others will not.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,6 +61,16 @@ pub trait LogClient: Send + Sync + std::fmt::Debug + 'static {
     /// Appends whole v2 batches (base offset 0) built by `BatchBuilder`; returns the first record's offset once the log has
     /// them (the topic's durability applies).
     async fn append(&self, topic: &str, partition: i32, batches: Bytes) -> Result<i64, ClientError>;
+
+    /// The same, with the offset of every record: where others write too, they need not follow one another.
+    async fn append_each(&self, topic: &str, partition: i32, batches: Bytes) -> Result<Vec<i64>, ClientError> {
+        let records: i64 = record_batch::batches(batches.clone())
+            .filter_map(Result::ok)
+            .map(|batch| i64::from(batch.header.record_count))
+            .sum();
+        let first = self.append(topic, partition, batches).await?;
+        Ok((first..first + records).collect())
+    }
 
     /// Batches from `offset` on, at most `max_bytes` but at least one batch; waits up to `max_wait` for the first.
     async fn fetch(

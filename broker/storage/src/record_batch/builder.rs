@@ -152,7 +152,7 @@ fn nullable_length(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |bytes| varlong_length(length_of(bytes.len())) + bytes.len())
 }
 
-fn write_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub(super) fn write_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => write_varint(out, -1),
         Some(bytes) => {

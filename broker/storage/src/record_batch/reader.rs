@@ -4,7 +4,8 @@
 //! batch. [`RecordBatch::records`] gives owned records that share the batch's bytes.
 
 use super::{
-    BatchError, BatchHeader, Compression, HEADER_LENGTH, header::CRC_START, varint::read_varint, varint::read_varlong,
+    BatchError, BatchHeader, Compression, HEADER_LENGTH, builder::write_nullable, header::CRC_START,
+    varint::read_varint, varint::read_varlong,
 };
 use crate::compression;
 use bytes::Bytes;
@@ -247,6 +248,21 @@ impl<'a> RecordsIter<'a> {
 }
 
 impl<'a> HeadersRef<'a> {
+    /// Headers of a record that does not lie in a batch; `out` is cleared and lends the bytes.
+    pub fn encode<'h>(
+        headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)>,
+        out: &'a mut Vec<u8>,
+    ) -> HeadersRef<'a> {
+        out.clear();
+        let mut count = 0;
+        for (key, value) in headers {
+            write_nullable(out, Some(key));
+            write_nullable(out, value);
+            count += 1;
+        }
+        Self { count, bytes: out }
+    }
+
     pub fn len(&self) -> usize {
         self.count
     }
