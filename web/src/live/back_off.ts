@@ -2,7 +2,7 @@
 
 const FIRST_MS = 400;
 /** A server that comes back has its viewers back within five seconds. */
-const LONGEST_MS = 4_000;
+const LONGEST_MS = 3_000;
 
 export class BackOff {
   private attempts = 0;
