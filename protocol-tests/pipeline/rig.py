@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 START_SECONDS = 20
 STOP_SECONDS = 20
+READ_SECONDS = 10
 
 
 class Tifo:
@@ -81,10 +82,12 @@ def read_topic(bootstrap, topic):
             if high > low:
                 ends[partition] = high
         consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
-        records, open_partitions = [], set(ends)
+        records, open_partitions, seen = [], set(ends), time.monotonic()
         while open_partitions:
-            batch = consumer.consume(5000, timeout=10)
-            assert batch, f"{topic}: nothing more came, but {open_partitions} are not read to their ends {ends}"
+            batch = consumer.consume(5000, timeout=0.2)
+            seen = time.monotonic() if batch else seen
+            silent = time.monotonic() - seen
+            assert silent < READ_SECONDS, f"{topic}: nothing more came, but {open_partitions} are not read to their ends {ends}"
             for message in batch:
                 assert message.error() is None, message.error()
                 records.append(Record(message))

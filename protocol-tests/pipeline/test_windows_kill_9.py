@@ -14,7 +14,7 @@ import windows
 from rig import Tifo, eventually, read_topic
 
 # 1,000 by protocol-tests/pipeline/soak.
-KILLS = int(os.environ.get("TIFO_KILLS", "20"))
+KILLS = int(os.environ.get("TIFO_KILLS", "10"))
 RATE = 2000
 SECONDS_A_KILL = 10
 # From "just back" to "in full flow".

@@ -1,6 +1,8 @@
 //! The reverse bridge: state flows from the main node outwards, each node follows the one before it.
 //!
-//!     main (delivery) <- bridge <- publish <- subscribe, subscribe, ...      (<-: is followed by)
+//! ```text
+//! main (delivery) <- bridge <- publish <- subscribe, subscribe, ...      (<-: is followed by)
+//! ```
 //!
 //! [`uplink`] follows the node upstream as an MQTT 5 client, [`newest`] keeps back what is older or has been here, [`lane`] takes
 //! up what the far side cannot take yet, [`forward`] brings it to this process's subscribers or to a broker elsewhere.
