@@ -9,10 +9,10 @@ import urllib.request
 import paho.mqtt.client as mqtt
 
 from rig import Tifo
+from swarm import Follower
 
 CHANNELS = [f"ch-{number}" for number in range(5)]
 TAP_SECONDS = 0.05
-RECONNECT_SECONDS = 0.05
 
 # Windows of a second, told five times a second: something new is never far.
 SETTINGS = """
@@ -74,28 +74,13 @@ class Crowd:
         self._thread.join(10)
 
 
-class Watcher:
-    """An MQTT 5 viewer: comes back when the line drops, and remembers whatever was older than something before it."""
+class Watcher(Follower):
+    """An MQTT 5 viewer that remembers whatever was older than something before it."""
 
     def __init__(self, address, topic_filter="streams/emoji/+"):
-        host, port = address.rsplit(":", 1)
         self.newest, self.backwards, self.hops = {}, [], set()
-        self._ended, self._heard = False, threading.Condition()
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self.client.on_connect = lambda client, *_: client.subscribe(topic_filter, qos=1)
-        self.client.on_message = self._on_message
-        self._thread = threading.Thread(target=self._run, args=(host, int(port)), daemon=True)
-        self._thread.start()
-
-    def _run(self, host, port):
-        while not self._ended:
-            try:
-                self.client.connect(host, port, keepalive=30)
-                while self.client.loop(0.2) == mqtt.MQTT_ERR_SUCCESS and not self._ended:
-                    pass
-            except OSError:
-                pass
-            time.sleep(RECONNECT_SECONDS)
+        self._heard = threading.Condition()
+        super().__init__(address, topic_filter, mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5))
 
     def _on_message(self, _client, _userdata, message):
         shown = json.loads(message.payload)
@@ -123,8 +108,3 @@ class Watcher:
         """Until every channel has shown something newer than now."""
         before = self.sequences()
         return self.wait_for(lambda newest: all(newest[topic]["sequence"] > last for topic, last in before.items()), seconds)
-
-    def close(self):
-        self._ended = True
-        self._thread.join(5)
-        self.client.disconnect()
