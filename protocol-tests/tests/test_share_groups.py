@@ -3,6 +3,7 @@
 The helper (helpers/java/ShareMember.java) reads and acknowledges as it is told, and says each record as [partition, offset, deliveries].
 """
 import json
+import queue
 import re
 import time
 
@@ -15,6 +16,7 @@ from suite.targets import Tifo
 
 PARTITIONS = 2
 RECORDS = 60
+NEW_RECORDS_EVERY_S = 0.5
 # group.share.delivery.count.limit
 DELIVERIES = 5
 
@@ -25,24 +27,23 @@ class Member:
 
     def step(self, how, count):
         self._tool.feed(f"{how} {count}")
-        return self._said()
+        return self.said()
 
     def begin(self, how, count):
         self._tool.feed(f"{how} {count}")
 
-    def _said(self):
-        event = self._tool.events.get(timeout=process.DEADLINE_S)
+    def said(self, timeout=process.DEADLINE_S):
+        """What it says next. Raises queue.Empty when it says nothing in time."""
+        event = self._tool.events.get(timeout=timeout)
         while "err" in event:
             self._tool.errors.append(event["err"])
-            event = self._tool.events.get(timeout=process.DEADLINE_S)
+            event = self._tool.events.get(timeout=timeout)
         assert "out" in event, self._tool.report(f"ended early: {event}")
         return json.loads(event["out"])
 
-    said = _said
-
     def close(self):
         self._tool.feed("close")
-        assert self._said() == "closed"
+        assert self.said() == "closed"
 
     def end(self):
         if self._tool.status is None:
@@ -66,6 +67,16 @@ class Group:
             producer.produce(self.topic, f"record {number}", partition=number % partitions)
         assert producer.flush(process.DEADLINE_S) == 0
 
+    def put_until_said(self, member):
+        """For a member whose share of the records another may have taken: new ones come until it has some."""
+        deadline = time.monotonic() + process.DEADLINE_S
+        while True:
+            self.put(PARTITIONS)
+            try:
+                return member.said(timeout=NEW_RECORDS_EVERY_S)
+            except queue.Empty:
+                assert time.monotonic() < deadline, "new records come, and the member reads none"
+
     def run(self, tool, *args):
         return self._server.run(tool, "--bootstrap-server", self._target.bootstrap, *args)
 
@@ -86,14 +97,14 @@ def everything(partitions, records):
 def test_each_record_goes_to_one_member(target, tool_server, ending):
     group = Group(target, tool_server())
     first, second = group.member(ending), group.member(ending)
-    first.begin("accept", 1)
+    read = first.step("accept", 1)
+    assert read, "the first member has read nothing"
     second.begin("accept", 1)
-    read = first.said() + second.said()
+    read += group.put_until_said(second)
     while len(read) < RECORDS:
         for member in (first, second):
-            if len(read) < RECORDS:
-                group.put(PARTITIONS)
-                read += member.step("accept", 1)
+            member.begin("accept", 1)
+            read += group.put_until_said(member)
     assert all(deliveries == 1 for _, _, deliveries in read)
     assert len(set(places_of(read))) == len(read), "a record came twice"
     assert set(everything(PARTITIONS, RECORDS)) <= set(places_of(read))
