@@ -19,8 +19,8 @@ def create(bootstrap, topic):
     admin.create_topics([NewTopic(topic, PARTITIONS)])[topic].result(30)
 
 
-def partition_of(event):
-    return zlib.crc32(event["user_id"].encode()) % PARTITIONS
+def partition_of(event, partitions):
+    return zlib.crc32(event["user_id"].encode()) % partitions
 
 
 def recorded_and_end():
@@ -37,16 +37,17 @@ def recorded_and_end():
 class Feeder:
     """Writes events in order; each where its user belongs, the last ones one in each partition."""
 
-    def __init__(self, bootstrap, topic):
-        self.topic, self.producer = topic, Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5})
+    def __init__(self, bootstrap, topic, partitions=PARTITIONS):
+        self.topic, self._partitions = topic, partitions
+        self.producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5})
 
     def send(self, events):
         for event in events:
-            self._produce(event, partition_of(event))
+            self._produce(event, partition_of(event, self._partitions))
         assert self.producer.flush(READ_S) == 0
 
     def end(self, ends):
-        for partition, event in enumerate(ends):
+        for partition, event in enumerate(ends[:self._partitions]):
             self._produce(event, partition)
         assert self.producer.flush(READ_S) == 0
 

@@ -16,6 +16,8 @@ from raw import PARTITIONS, Feeder, committed_records, create, recorded_and_end
 from rig import Tifo, eventually
 
 PIECE = 1_000
+# That an aggregate makes its raw topic with.
+BY_DEFAULT = 4
 ROWS_BEFORE_THE_KILL = 500
 # What takes over waits for the dead one's session (6 s) and, if it died in the middle of one, its transaction (10 s).
 TAKE_OVER_S = 100
@@ -142,6 +144,54 @@ def all_counted(inside, events):
 def at_least(bootstrap, topic, rows):
     found = committed_records(bootstrap, topic)
     return found if len(found) >= rows else None
+
+
+def test_the_lag_is_shown_by_the_status_and_by_the_stock_tool(instances, binary, cluster, places, tool_server):
+    name, raw = cluster.new_name("lag"), cluster.new_name("lag-raw")
+    create(cluster.bootstrap, raw)
+    events, _ = recorded_and_end()
+    feeder = Feeder(cluster.bootstrap, raw)
+    feeder.send(events[:PIECE])
+    instance = instances(binary, cluster.bootstrap, "aggregator,http", stream(name, raw, f"{name}-counts"), places.logs / "lag.log")
+
+    def all_read():
+        """the status says that everything was read, and where the log ends"""
+        _, shown = instance.ask(f"/v1/aggregates/{name}")
+        partitions = shown["partitions"]
+        return shown["lag"] == 0 and all(sum(one[end] for one in partitions) == PIECE for end in ("next_offset", "high_watermark"))
+
+    def lag():
+        return lag_by_the_stock_tool(tool_server(), cluster.bootstrap, name)
+
+    eventually(all_read, seconds=TAKE_OVER_S)
+    eventually(lambda: lag() == 0)
+    instance.stop()
+    feeder.send(events[PIECE:2 * PIECE])
+    assert lag() == PIECE
+
+
+@pytest.mark.tifo_only
+def test_the_lag_of_the_aggregator_in_the_broker_is_shown_by_the_stock_tool(binary, tmp_path, tool_server):
+    (tmp_path / "tifo.toml").write_text(stream("inside", "raw", "counts") + 'idle_close = "10m"\n', encoding="utf-8")
+    inside = Tifo(binary, tmp_path / "data", "--config", str(tmp_path / "tifo.toml"), "--roles", "broker,aggregator,http")
+    try:
+        inside.start()
+        events, ends = recorded_and_end()
+        feeder = Feeder(inside.ready["kafka"], "raw", partitions=BY_DEFAULT)
+        feeder.send(events[:PIECE])
+        feeder.end(ends)
+        # Committed with each decision: what came after the last one is not in it.
+        eventually(lambda: 0 <= lag_by_the_stock_tool(tool_server(), inside.ready["kafka"], "inside", BY_DEFAULT) <= BY_DEFAULT)
+    finally:
+        inside.close()
+
+
+def lag_by_the_stock_tool(tools, bootstrap, name, partitions=PARTITIONS):
+    """Of all partitions; -1 while not all are shown."""
+    group = f"tifo-aggregate-{name}"
+    described = tools.run("consumer-groups", "--bootstrap-server", bootstrap, "--describe", "--group", group)
+    lags = [line.split()[5] for line in described if line.startswith(f"{group} ")]
+    return sum(map(int, lags)) if len(lags) == partitions and "-" not in lags else -1
 
 
 def test_what_cannot_be_shared_is_refused(binary, cluster):

@@ -16,6 +16,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers},
     producer::{BaseProducer, BaseRecord, Producer},
+    statistics::Statistics,
 };
 use std::time::{Duration, Instant};
 use tifo_broker::{
@@ -32,6 +33,8 @@ const HEARTBEAT_MS: &str = "1500";
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long committing may take, repetitions included.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the client says where the partitions end.
+const STATISTICS_MS: &str = "1000";
 /// Fetched and not yet taken, of all partitions.
 const QUEUED_KIB: &str = "16384";
 /// A full queue of the producer is served for so long before the next try.
@@ -52,9 +55,18 @@ struct Watch {
 enum Change {
     Assigned(Vec<i32>),
     Revoked,
+    HighWatermarks(Vec<(i32, i64)>),
 }
 
 impl ClientContext for Watch {
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
+        let ends = partitions.map(|(partition, known)| (partition, known.hi_offset));
+        // Negative: not heard of yet.
+        let ends = ends.filter(|(partition, end)| *partition >= 0 && *end >= 0).collect();
+        self.changes.lock().push(Change::HighWatermarks(ends));
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         client_says(&error, reason);
     }
@@ -86,6 +98,7 @@ impl RemoteMember {
             ("session.timeout.ms", SESSION_TIMEOUT_MS),
             ("heartbeat.interval.ms", HEARTBEAT_MS),
             ("queued.max.messages.kbytes", QUEUED_KIB),
+            ("statistics.interval.ms", STATISTICS_MS),
         ];
         let transactional_id = format!("{}-{}", spec.group, Uuid::new_v4());
         let writing =
@@ -105,6 +118,7 @@ impl RemoteMember {
             match change {
                 Change::Revoked => take(Step::Revoked),
                 Change::Assigned(partitions) => take(Step::Assigned(self.positions(&partitions)?)),
+                Change::HighWatermarks(ends) => take(Step::HighWatermarks(ends)),
             }
         }
         Ok(())

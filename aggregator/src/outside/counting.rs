@@ -50,8 +50,10 @@ struct Note {
 }
 
 /// One of this instance's partitions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Reading {
+    /// Where it ends, as far as the cluster has said.
+    high_watermark: i64,
     /// When its end was seen last.
     end_seen: Option<Instant>,
     /// Since when nothing came at its end.
@@ -119,6 +121,14 @@ impl Counting {
                     reading.quiet_since_ms.get_or_insert(now_ms);
                 }
             }
+            Step::HighWatermarks(ends) => {
+                for (partition, end) in ends {
+                    if let Some(reading) = self.readings.get_mut(&partition) {
+                        reading.high_watermark = end;
+                    }
+                }
+                self.show();
+            }
         }
     }
 
@@ -136,8 +146,7 @@ impl Counting {
                 self.engine.add_source(Source::default());
             }
             self.engine.replace_source(index, source);
-            let reading = Reading { end_seen: None, quiet_since_ms: None, idle: false, told: None };
-            self.readings.insert(position.partition, reading);
+            self.readings.insert(position.partition, Reading::default());
         }
         let partitions: Vec<i32> = self.readings.keys().copied().collect();
         tracing::info!(aggregate = self.around.definition.name, ?partitions, "partitions of this instance");
@@ -259,17 +268,19 @@ impl Counting {
         let partitions = self.readings.iter().filter_map(|(partition, reading)| {
             let index = usize::try_from(*partition).ok()?;
             let source = self.engine.sources().get(index)?;
+            let high_watermark = reading.high_watermark.max(source.next);
             Some(PartitionStatus {
                 partition: index,
                 watermark: source.watermark,
                 next_offset: source.next,
-                high_watermark: source.next,
-                lag: 0,
+                high_watermark,
+                lag: high_watermark - source.next,
                 idle: reading.idle,
             })
         });
         let partitions: Vec<PartitionStatus> = partitions.collect();
         self.around.status.update(|status| {
+            status.lag = partitions.iter().map(|partition| partition.lag).sum();
             status.partitions = partitions;
             status.state = State::Running;
             status.error = None;

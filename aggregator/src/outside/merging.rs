@@ -88,6 +88,7 @@ impl Merging {
                     work.at_end = true;
                 }
             }
+            Step::HighWatermarks(_) => {}
         })?;
         trouble?;
         if ended || begun.is_some() {

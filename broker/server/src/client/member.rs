@@ -38,6 +38,8 @@ pub enum Step<'a> {
     End {
         partition: i32,
     },
+    /// Where the log's ends are, told now and then.
+    HighWatermarks(Vec<(i32, i64)>),
 }
 
 /// A record to be written.
