@@ -4,6 +4,9 @@
 //! other systems; nothing but the log's own work is left out. Beside it, in the same run, the floor: the same batches
 //! walked and checked, each event read into a struct of the three fields, nothing counted. Uncompressed, in lz4 and zstd, and
 //! with the names in another order in every event, so that no layout fits and each event is parsed.
+//!
+//! `cost none|lz4|zstd|shuffled` is for bench/run, which looks at this process's CPU time itself: once the batches are made it
+//! prints `{"event":"ready"}`, then does what each line of standard input says, `floor` or `aggregator`, and prints `{"done":true}`.
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -44,18 +47,38 @@ struct Metadata<'a> {
     reaction: Cow<'a, str>,
 }
 
+const INPUTS: [(&str, Input); 4] = [
+    ("none", Input { compression: Compression::None, is_shuffled: false }),
+    ("lz4", Input { compression: Compression::Lz4, is_shuffled: false }),
+    ("zstd", Input { compression: Compression::Zstd, is_shuffled: false }),
+    ("shuffled", Input { compression: Compression::None, is_shuffled: true }),
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for (what, input) in [
-        ("uncompressed", Input { compression: Compression::None, is_shuffled: false }),
-        ("lz4", Input { compression: Compression::Lz4, is_shuffled: false }),
-        ("zstd", Input { compression: Compression::Zstd, is_shuffled: false }),
-        ("names in any order", Input { compression: Compression::None, is_shuffled: true }),
-    ] {
-        let memory = Arc::new(Memory((0..PARTITIONS).map(|partition| input.partition(partition)).collect()));
+    if let Some(wanted) = std::env::args().nth(1) {
+        let (_, input) =
+            INPUTS.into_iter().find(|(name, _)| *name == wanted).ok_or("usage: cost [none|lz4|zstd|shuffled]")?;
+        return obey(&runtime, &input.memory());
+    }
+    for (name, input) in INPUTS {
+        let memory = input.memory();
         let bytes: usize = memory.0.iter().flatten().map(Bytes::len).sum();
-        println!("{what}: {EVENTS} events, {} B each in the log", bytes / EVENTS as usize);
+        println!("{name}: {EVENTS} events, {} B each in the log", bytes / EVENTS as usize);
         measure(&runtime, &memory)?;
+    }
+    Ok(())
+}
+
+fn obey(runtime: &tokio::runtime::Runtime, memory: &Arc<Memory>) -> Result<(), Box<dyn std::error::Error>> {
+    println!(r#"{{"event":"ready","events":{EVENTS}}}"#);
+    for line in std::io::stdin().lines() {
+        match line?.as_str() {
+            "floor" => read_only(memory)?,
+            "aggregator" => runtime.block_on(run(memory.clone()))?,
+            other => return Err(format!("{other} is neither floor nor aggregator").into()),
+        }
+        println!(r#"{{"done":true}}"#);
     }
     Ok(())
 }
@@ -107,6 +130,10 @@ async fn run(memory: Arc<Memory>) -> Result<(), tifo_aggregator::AggregatorError
 }
 
 impl Input {
+    fn memory(self) -> Arc<Memory> {
+        Arc::new(Memory((0..PARTITIONS).map(|partition| self.partition(partition)).collect()))
+    }
+
     fn partition(self, partition: i64) -> Vec<Bytes> {
         let count = EVENTS / PARTITIONS;
         let batch = |batch| self.record_batch(partition, batch * BATCH);

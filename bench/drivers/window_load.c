@@ -1,9 +1,9 @@
 /*
  * window_load: events for a windowed count, and the counts that come out, on librdkafka.
  *
- * Job: `fill` writes events whose times rise by a fixed step, then events an hour later that push the last windows out; `drain` reads
- * rows until they have counted every event; `live` writes events of this moment at a steady rate, and times each row from its window's
- * end to its arrival. Place: bench/run starts it, see harness/aggregate.py. Prints one JSON line.
+ * Job: `fill` writes events whose times rise by a fixed step, `ends` some that are later and push the last windows out (for who counts
+ * what is silent never: only when it has read all others, or those come late); `drain` reads rows until they have counted every event;
+ * `live` writes events of this moment at a steady rate, and times each row from its window's end to its arrival. Place: bench/run starts it, see harness/aggregate.py. Prints one JSON line.
  * It must never: know which system counts. An event is 296 bytes of JSON; a row is JSON with `"count":N` and `"window_end":MS` in it.
  */
 #include <errno.h>
@@ -17,16 +17,16 @@
 #include "driver.h"
 
 enum { EVENT_BYTES = 296, BATCH = 1000, MAX_SAMPLES = 1 << 20, STALL_SECONDS = 120, ENDS_PER_PARTITION = 40, WARM_WINDOWS = 2,
-       REACTIONS = 10 };
+       REACTIONS = 10, FIELDS = 9, FIELD_BYTES = 80 };
 static const int64_t END_AFTER_MS = 40 * 60 * 1000;
 static const int64_t WINDOW_MS = 2000;
 
 static struct options {
         const char *brokers, *topic, *out, *mode, *codec;
-        int partitions, groups, users, rate, seconds, has_ends;
+        int partitions, groups, users, rate, seconds, is_shuffled;
         int64_t events, step_us, base_ms, expected;
         pid_t server;
-} opt = {.partitions = 6, .groups = 500, .users = 100000, .rate = 5000, .seconds = 20, .codec = "none", .events = 1000000, .step_us = 10, .has_ends = 1};
+} opt = {.partitions = 6, .groups = 500, .users = 100000, .rate = 5000, .seconds = 20, .codec = "none", .events = 1000000, .step_us = 10};
 
 static int64_t delivered, failed;
 static uint32_t samples[MAX_SAMPLES];
@@ -79,13 +79,34 @@ static uint64_t mixed(uint64_t x) {
         return x ^ x >> 31;
 }
 
+/* Another order for each number: Fisher and Yates' shuffle. */
+static void shuffle(char *fields[FIELDS], int64_t number) {
+        uint64_t random = mixed((uint64_t)number ^ 0x5eed);
+        for (int last = FIELDS - 1; last > 0; random /= (uint64_t)last + 1, last--) {
+                int other = (int)(random % ((uint64_t)last + 1));
+                char *field = fields[last];
+                fields[last] = fields[other], fields[other] = field;
+        }
+}
+
 /* Channel and reaction by group; all in one line, padded to its size. */
 static void event(char *out, int64_t number, int64_t time_ms, const char *channel, int group) {
-        int length = snprintf(out, EVENT_BYTES + 1,
-                "{\"emoji_id\":\"e-%05d\",\"user_id\":\"u-%08" PRId64 "\",\"timestamp\":%" PRId64 ",\"emoji_type\":\"animation\",\"message_id\":\"m-%012" PRId64
-                "\",\"recipient_id\":\"%s%05d\",\"channel_id\":\"%s%05d\",\"event_id\":\"match-7\",\"metadata\":{\"reaction\":\"r-%02d\",\"emotion\":\"happy\"},\"pad\":\"",
-                group, number % opt.users, time_ms, number, channel, group / REACTIONS, channel, group / REACTIONS, group % REACTIONS);
-        if (length < 0 || length > EVENT_BYTES - 2) die("event", "longer than its size");
+        char texts[FIELDS][FIELD_BYTES], *fields[FIELDS];
+        for (int i = 0; i < FIELDS; i++) fields[i] = texts[i];
+        snprintf(texts[0], FIELD_BYTES, "\"emoji_id\":\"e-%05d\"", group);
+        snprintf(texts[1], FIELD_BYTES, "\"user_id\":\"u-%08" PRId64 "\"", number % opt.users);
+        snprintf(texts[2], FIELD_BYTES, "\"timestamp\":%" PRId64, time_ms);
+        snprintf(texts[3], FIELD_BYTES, "\"emoji_type\":\"animation\"");
+        snprintf(texts[4], FIELD_BYTES, "\"message_id\":\"m-%012" PRId64 "\"", number);
+        snprintf(texts[5], FIELD_BYTES, "\"recipient_id\":\"%s%05d\"", channel, group / REACTIONS);
+        snprintf(texts[6], FIELD_BYTES, "\"channel_id\":\"%s%05d\"", channel, group / REACTIONS);
+        snprintf(texts[7], FIELD_BYTES, "\"event_id\":\"match-7\"");
+        snprintf(texts[8], FIELD_BYTES, "\"metadata\":{\"reaction\":\"r-%02d\",\"emotion\":\"happy\"}", group % REACTIONS);
+        if (opt.is_shuffled) shuffle(fields, number);
+        int length = 0;
+        for (int i = 0; i < FIELDS; i++) length += snprintf(out + length, (size_t)(EVENT_BYTES + 1 - length), "%c%s", i ? ',' : '{', fields[i]);
+        length += snprintf(out + length, (size_t)(EVENT_BYTES + 1 - length), ",\"pad\":\"");
+        if (length > EVENT_BYTES - 2) die("event", "longer than its size");
         memset(out + length, 'x', (size_t)(EVENT_BYTES - 2 - length));
         memcpy(out + EVENT_BYTES - 2, "\"}", 2);
 }
@@ -98,18 +119,6 @@ static void send_event(rd_kafka_t *rk, rd_kafka_topic_t *topic, int partition, i
                 if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) die("produce", rd_kafka_err2str(err));
                 rd_kafka_poll(rk, 10);
         }
-}
-
-/* So many, of so many groups, in each partition: who groups them anew sends some to each of its own. */
-static int64_t send_ends(rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t number, int64_t time_ms) {
-        char payload[EVENT_BYTES + 1];
-        int64_t sent = 0;
-        for (int partition = 0; partition < opt.partitions; partition++)
-                for (int end = 0; end < ENDS_PER_PARTITION; end++, sent++) {
-                        event(payload, number + sent, time_ms, "end", end * REACTIONS);
-                        send_event(rk, topic, partition, time_ms, payload);
-                }
-        return sent;
 }
 
 static void await_all(rd_kafka_t *rk, int64_t count) {
@@ -130,9 +139,25 @@ static void fill(void) {
                 send_event(rk, topic, (int)((random >> 40) % (uint64_t)opt.partitions), time_ms, payload);
                 if (i % 256 == 0) rd_kafka_poll(rk, 0);
         }
-        int64_t ends = opt.has_ends ? send_ends(rk, topic, opt.events, opt.base_ms + END_AFTER_MS) : 0;
-        await_all(rk, opt.events + ends);
+        await_all(rk, opt.events);
         printf("{\"events\":%" PRId64 ",\"seconds\":%.4f,\"cpu_seconds\":%.4f}\n", opt.events, monotonic_seconds() - start, cpu_seconds_of(opt.server) - cpu);
+        fflush(stdout);
+        _exit(0);
+}
+
+/* So many, of so many groups, in each partition: who groups them anew sends some to each of its own. */
+static void ends(void) {
+        rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, 0);
+        rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, opt.topic, NULL);
+        char payload[EVENT_BYTES + 1];
+        int64_t sent = 0;
+        for (int partition = 0; partition < opt.partitions; partition++)
+                for (int end = 0; end < ENDS_PER_PARTITION; end++, sent++) {
+                        event(payload, sent, opt.base_ms + END_AFTER_MS, "end", end * REACTIONS);
+                        send_event(rk, topic, partition, opt.base_ms + END_AFTER_MS, payload);
+                }
+        await_all(rk, sent);
+        printf("{\"events\":%" PRId64 "}\n", sent);
         fflush(stdout);
         _exit(0);
 }
@@ -247,7 +272,7 @@ static int time_row(const char *row) {
 
 static double over_since;
 
-/* Who does not count what is silent never gives the last window: that is waited for no longer than this. */
+/* Who closes no window in silence never gives the last window: that is waited for no longer than this. */
 static int live_is_over(void) {
         if (!atomic_load(&sending_over)) return 0;
         if (over_since == 0) over_since = monotonic_seconds();
@@ -261,23 +286,23 @@ static void live(void) {
         rows(rk, time_row, live_is_over);
         pthread_join(producer, NULL);
         sort_samples(samples, sample_count);
-        printf("{\"rows\":%" PRId64 ",\"counted\":%" PRId64 ",\"sent\":%" PRId64 ",\"p50_ms\":%.1f,\"p99_ms\":%.1f,\"quiet_ms\":%.0f}\n", row_count, counted,
-               (int64_t)opt.rate * opt.seconds, quantile_ms(samples, sample_count, 0.5), quantile_ms(samples, sample_count, 0.99), quiet_ms);
+        printf("{\"rows\":%" PRId64 ",\"counted\":%" PRId64 ",\"sent\":%" PRId64 ",\"timed\":%zu,\"p50_ms\":%.1f,\"p99_ms\":%.1f,\"quiet_ms\":%.0f}\n", row_count, counted,
+               (int64_t)opt.rate * opt.seconds, sample_count, quantile_ms(samples, sample_count, 0.5), quantile_ms(samples, sample_count, 0.99), quiet_ms);
         fflush(stdout);
-        _exit(sample_count ? 0 : 1);
+        _exit(0);
 }
 
 /* ---------------------------------------------------------------- main */
 static void usage(void) {
-        fprintf(stderr, "usage: window_load fill|drain|live -b HOST:PORT -t RAW_TOPIC [-o ROW_TOPIC] [-p PARTITIONS] [-g GROUPS] [-u USERS] [-n EVENTS]\n"
-                        "                   [-s STEP_US] [-B FIRST_TIME_MS] [-z CODEC] [-P SERVER_PID] [-e EXPECTED_EVENTS] [-r EVENTS_PER_S] [-d SECONDS] [-E (no ends)]\n");
+        fprintf(stderr, "usage: window_load fill|ends|drain|live -b HOST:PORT -t RAW_TOPIC [-o ROW_TOPIC] [-p PARTITIONS] [-g GROUPS] [-u USERS] [-n EVENTS]\n"
+                        "                   [-s STEP_US] [-B FIRST_TIME_MS] [-z CODEC] [-P SERVER_PID] [-e EXPECTED_EVENTS] [-r EVENTS_PER_S] [-d SECONDS] [-S (fields in any order)]\n");
         exit(2);
 }
 
 int main(int argc, char **argv) {
         if (argc < 2) usage();
         opt.mode = argv[1];
-        for (int c; (c = getopt(argc - 1, argv + 1, "b:t:o:p:g:u:n:s:B:z:P:e:r:d:E")) != -1;) switch (c) {
+        for (int c; (c = getopt(argc - 1, argv + 1, "b:t:o:p:g:u:n:s:B:z:P:e:r:d:S")) != -1;) switch (c) {
                 case 'b': opt.brokers = optarg; break;
                 case 't': opt.topic = optarg; break;
                 case 'o': opt.out = optarg; break;
@@ -292,11 +317,12 @@ int main(int argc, char **argv) {
                 case 'e': opt.expected = atoll(optarg); break;
                 case 'r': opt.rate = atoi(optarg); break;
                 case 'd': opt.seconds = atoi(optarg); break;
-                case 'E': opt.has_ends = 0; break;
+                case 'S': opt.is_shuffled = 1; break;
                 default: usage();
         }
         if (!opt.brokers || !opt.topic || opt.partitions < 1 || opt.groups < 1 || opt.users < 1) usage();
         if (!strcmp(opt.mode, "fill")) fill();
+        if (!strcmp(opt.mode, "ends")) ends();
         if (!opt.out) usage();
         if (!strcmp(opt.mode, "drain")) drain();
         if (!strcmp(opt.mode, "live")) live();

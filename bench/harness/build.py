@@ -1,5 +1,6 @@
 """Installs and builds what a run needs; everything goes to bench/.cache, and is kept for the next run."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ class Tools:
     rumqttd: Path = None
     mosquitto: Path = None
     tifo: Path = None
+    cost: Path = None
     kfake: Path = None
     oracle: Path = None
     oracle_dir: Path = None
@@ -56,6 +58,8 @@ def everything(choice):
         tools.streams, tools.spark = streams(), spark()
     if "tifo" in choice.servers or "taps" in choice.only:
         tools.tifo = Path(choice.tifo).resolve() if choice.tifo else tifo()
+    if "aggregate" in choice.only and "tifo" in choice.servers:
+        tools.cost = cargo_release(ROOT, target(), "examples/cost", "-p", "tifo-aggregator", "--example", "cost")
     return tools
 
 
@@ -119,7 +123,7 @@ def streams():
     """(jars, classes) of the same windows in Kafka Streams."""
     lib, classes = jars("kafka-streams", ROOT / "protocol-tests/helpers/java/streams/4.3.xml"), CACHE / "streams-classes"
     classes.mkdir(exist_ok=True)
-    call(["javac", "-cp", f"{lib}/*", "-d", classes, BENCH / "rivals/Windows.java"])
+    call(["javac", "-cp", f"{lib}/*", "-d", classes, ROOT / "protocol-tests/helpers/java/streams/StreamsProgram.java", BENCH / "rivals/Windows.java"])
     return lib, classes
 
 
@@ -129,6 +133,8 @@ def spark():
     for cache in (CACHE, ROOT / "protocol-tests/.cache"):
         if (cache / "venv-spark/bin/pyspark").exists():
             return cache / "venv-spark/bin/python", lib
+    if importlib.util.find_spec("ensurepip") is None:
+        apt("python3-venv")
     call([sys.executable, "-m", "venv", CACHE / "venv-spark"])
     requirements = ROOT / "protocol-tests/ecosystem/requirements.txt"
     call([CACHE / "venv-spark/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements])
@@ -144,13 +150,16 @@ def shared_places():
 
 
 def tifo():
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return cargo_release(ROOT, target, "tifo")
+    return cargo_release(ROOT, target(), "tifo")
 
 
-def cargo_release(folder, target, binary):
+def target():
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+def cargo_release(folder, target, binary, *what):
     need("cargo", "install Rust")
-    call(["cargo", "build", "--release", "--quiet", "--target-dir", target], cwd=folder)
+    call(["cargo", "build", "--release", "--quiet", "--target-dir", target, *what], cwd=folder)
     return target / "release" / binary
 
 

@@ -1,14 +1,12 @@
 """One child process and what /proc says of it."""
 
 import json
-import os
 import select
 import subprocess
 import time
 from pathlib import Path
 
 STOP_TIMEOUT_S = 30
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
@@ -73,5 +71,5 @@ def rss_bytes(pid):
 
 
 def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Of all its threads, from the scheduler's own nanoseconds (drivers/cpu.h says why)."""
+    return time.clock_gettime_ns((~pid << 3) | 2) / 1e9

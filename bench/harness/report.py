@@ -42,7 +42,7 @@ COMPARED = {"fanout-idle": "cpu_us_each", "fanout-load": "cpu_s_per_million", "f
 
 class Results:
     def __init__(self, choice, tools, load_before):
-        self.samples, self.failures, self.choice = [], [], choice
+        self.samples, self.failures, self.goals, self.choice = [], [], [], choice
         self.facts = {
             "processor": processor(), "cores": os.cpu_count(), "kernel": platform.release(), "load average before": round(load_before, 2),
             "rounds": choice.runs, "payload per produce and fetch": f"{choice.megabytes} MB", "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -54,13 +54,23 @@ class Results:
     def fail(self, part, server, why):
         self.failures.append(f"{part}: {server}: {why}")
 
+    def goal(self, measure, goal, measured, kept):
+        """One line of the goals; `kept` is None where there is nothing to judge by."""
+        self.goals.append({"measure": measure, "goal": goal, "measured": measured, "": "not measured" if kept is None else "kept" if kept else "missed"})
+
+    def median(self, part, server, name, **cell):
+        """Over the rounds; None when there is no sample."""
+        found = [sample[name] for sample in self.samples
+                 if sample["part"] == part and sample["server"] == server and name in sample and all(sample.get(key) == value for key, value in cell.items())]
+        return statistics.median(found) if found else None
+
     def note_times(self, build_s, measure_s):
         self.facts["time to build / to measure"] = f"{build_s:.0f} s / {measure_s:.0f} s"
 
     def write(self, folder):
         text = self.markdown()
         Path(folder, "results.md").write_text(text)
-        Path(folder, "results.json").write_text(json.dumps({"facts": self.facts, "samples": self.samples, "failures": self.failures}, indent=1))
+        Path(folder, "results.json").write_text(json.dumps({"facts": self.facts, "samples": self.samples, "goals": self.goals, "failures": self.failures}, indent=1))
         return text
 
     def markdown(self):
@@ -70,6 +80,8 @@ class Results:
             rows = self.rows(part)
             if rows:
                 lines += [f"## {title}", "", *table(rows), ""]
+        if self.goals:
+            lines += ["## Goals", "", *table(self.goals), ""]
         if self.failures:
             lines += ["## Failed", "", *(f"- {failure}" for failure in self.failures), ""]
         return "\n".join(lines)

@@ -5,42 +5,55 @@ Each is `start(fleet, kafka, topics, settings)` -> something with `pids` (what i
 
 import json
 import os
-import select
+import queue
 import subprocess
+import threading
 import time
 
 from . import build
 from .process import Process, cpu_seconds, rss_mib
 
-START_TIMEOUT_S = 120
+# A JVM on a busy machine takes its time, Spark two of them.
+START_TIMEOUT_S = 300
+COUNT_TIMEOUT_S = 300
 
 
 class Rival:
-    """A process that prints states, the last of which is RUNNING, and ends with its standard input."""
+    """A process that prints JSON lines: its states, of which RUNNING is awaited, and how many events it has counted. Ends with its standard input."""
 
     def __init__(self, name, command, fleet):
-        self.name = name
-        with open(fleet.log(name), "ab") as errors:
+        self.name, self.log = name, fleet.log(name)
+        with open(self.log, "ab") as errors:
             self.child = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                                           cwd=fleet.work, env={**os.environ, "SPARK_LOCAL_DIRS": str(fleet.work), "SPARK_LOCAL_IP": "127.0.0.1"})
         Process.running.append(self)
-        self.pids = [self.child.pid]
-        self._await_running(fleet.log(name))
+        self.pids, self.said = [self.child.pid], queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        running = self._await(lambda said: said.get("state") == "RUNNING", START_TIMEOUT_S, "did not get ready")
+        self.pids += [running["jvm"]] if "jvm" in running else []
 
-    def _await_running(self, log):
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            readable, _, _ = select.select([self.child.stdout], [], [], max(0, deadline - time.monotonic()))
-            line = self.child.stdout.readline() if readable else b""
-            if not line:
-                break
-            said = json.loads(line)
-            if said["state"] == "RUNNING":
-                self.pids += [said["jvm"]] if "jvm" in said else []
-                return
-        self.stop()
-        tail = log.read_text(errors="replace").splitlines()[-5:]
-        raise RuntimeError(f"{self.name} did not get ready: " + " | ".join(tail))
+    def _read(self):
+        for line in self.child.stdout:
+            if line.startswith(b"{"):
+                self.said.put(json.loads(line))
+        self.said.put(None)
+
+    def _await(self, wanted, timeout_s, failure):
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                said = self.said.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                said = None
+            if said is None:
+                self.stop()
+                tail = self.log.read_text(errors="replace").splitlines()[-5:]
+                raise RuntimeError(f"{self.name} {failure}: " + " | ".join(tail))
+            if wanted(said):
+                return said
+
+    def await_counted(self, events):
+        self._await(lambda said: said.get("counted", 0) >= events, COUNT_TIMEOUT_S, f"did not count {events} events")
 
     def cpu_seconds(self):
         return sum(cpu_seconds(pid) for pid in self.pids)

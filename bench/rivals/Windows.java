@@ -14,30 +14,35 @@ import org.apache.kafka.streams.processor.TimestampExtractor;
 import org.apache.kafka.streams.state.Stores;
 
 import java.time.Duration;
-import java.util.HashMap;
 import java.util.Map;
-import java.util.Properties;
+import java.util.concurrent.atomic.LongAdder;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * The same windows in Kafka Streams, exactly once (v2): events regrouped by channel and reaction, counted in windows, each window told
  * once, when it is final. Stores are in memory. Fields are found by their names in the text, which costs less than any parser. Prints a
- * JSON line with each state; ends with its standard input.
+ * JSON line with each state, and with how many events are counted; ends with its standard input.
  */
 public final class Windows {
+    private static final long TELL_EVERY_NANOS = 100_000_000;
+    private static final LongAdder COUNTED = new LongAdder();
+
     public static void main(String[] words) throws Exception {
-        Map<String, String> args = new HashMap<>();
-        for (int i = 0; i + 1 < words.length; i += 2) {
-            args.put(words[i], words[i + 1]);
+        Map<String, String> args = StreamsProgram.arguments(words);
+        Thread teller = new Thread(Windows::tell);
+        teller.setDaemon(true);
+        teller.start();
+        StreamsProgram.run(new KafkaStreams(topology(args).build(), StreamsProgram.settings(args)));
+    }
+
+    /** How many events have been counted, whenever it has changed. */
+    private static void tell() {
+        for (long told = 0;; LockSupport.parkNanos(TELL_EVERY_NANOS)) {
+            long now = COUNTED.sum();
+            if (now != told) {
+                StreamsProgram.say("counted", told = now);
+            }
         }
-        KafkaStreams streams = new KafkaStreams(topology(args).build(), settings(args));
-        streams.setStateListener((now, before) -> {
-            System.out.println("{\"state\":\"" + now + "\"}");
-            System.out.flush();
-        });
-        streams.start();
-        System.in.transferTo(java.io.OutputStream.nullOutputStream());
-        streams.close(Duration.ofSeconds(5));
-        System.exit(0);
     }
 
     private static StreamsBuilder topology(Map<String, String> args) {
@@ -48,13 +53,18 @@ public final class Windows {
             .map((key, event) -> KeyValue.pair(text(event, "\"channel_id\":\"") + "|" + text(event, "\"reaction\":\""), ""))
             .groupByKey(Grouped.with(Serdes.String(), Serdes.String()))
             .windowedBy(TimeWindows.ofSizeAndGrace(size, grace))
-            .count(Materialized.<String, Long>as(Stores.inMemoryWindowStore("counts", size.plus(grace).plusMinutes(60), size, false))
+            .aggregate(() -> 0L, (key, event, count) -> one(count), Materialized.<String, Long>as(Stores.inMemoryWindowStore("counts", size.plus(grace).plusMinutes(60), size, false))
                 .withKeySerde(Serdes.String()).withValueSerde(Serdes.Long()))
             .suppress(Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded()))
             .toStream()
             .map(Windows::row)
             .to(args.get("--output"), Produced.with(Serdes.String(), Serdes.String()));
         return builder;
+    }
+
+    private static Long one(Long count) {
+        COUNTED.increment();
+        return count + 1;
     }
 
     private static TimestampExtractor eventTime() {
@@ -75,17 +85,5 @@ public final class Windows {
         String row = "{\"window_start\":" + key.window().start() + ",\"window_end\":" + key.window().end() + ",\"channel_id\":\"" + key.key().substring(0, bar)
             + "\",\"reaction\":\"" + key.key().substring(bar + 1) + "\",\"count\":" + count + "}";
         return KeyValue.pair(key.key(), row);
-    }
-
-    private static Properties settings(Map<String, String> args) {
-        Properties settings = new Properties();
-        settings.put("application.id", args.get("--application"));
-        settings.put("bootstrap.servers", args.get("--bootstrap"));
-        settings.put("state.dir", args.get("--state-dir"));
-        settings.put("processing.guarantee", "exactly_once_v2");
-        settings.put("num.stream.threads", "2");
-        settings.put("consumer.auto.offset.reset", "earliest");
-        settings.put("replication.factor", "1");
-        return settings;
     }
 }

@@ -2,7 +2,7 @@
 
     windows_spark.py BOOTSTRAP FROM INTO CHECKPOINT LIB WINDOW_MS GRACE_MS TRIGGER_MS
 
-Prints {"state":"RUNNING"} once the query has started, and ends with its standard input.
+Prints {"state":"RUNNING"} once the query has started, {"counted":N} with each batch that had events, and ends with its standard input.
 """
 import json
 import os
@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from pyspark.sql import SparkSession, functions
+from pyspark.sql.streaming import StreamingQueryListener
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 EVENT = StructType([StructField("timestamp", LongType()), StructField("channel_id", StringType()),
@@ -19,6 +20,24 @@ EVENT = StructType([StructField("timestamp", LongType()), StructField("channel_i
 
 def say(**words):
     print(json.dumps(words), flush=True)
+
+
+class Progress(StreamingQueryListener):
+    counted = 0
+
+    def onQueryStarted(self, event):
+        pass
+
+    def onQueryProgress(self, event):
+        if event.progress.numInputRows:
+            self.counted += event.progress.numInputRows
+            say(counted=self.counted)
+
+    def onQueryIdle(self, event):
+        pass
+
+    def onQueryTerminated(self, event):
+        pass
 
 
 def rows(spark, kafka, source, window_ms, grace_ms):
@@ -40,6 +59,7 @@ def main():
     spark = (SparkSession.builder.master("local[2]").config("spark.jars", jars).config("spark.ui.enabled", "false")
              .config("spark.sql.shuffle.partitions", "2").config("spark.driver.memory", "1g").getOrCreate())
     spark.sparkContext.setLogLevel("ERROR")
+    spark.streams.addListener(Progress())
     kafka = {"kafka.bootstrap.servers": bootstrap}
     query = (rows(spark, kafka, source, window_ms, grace_ms).writeStream.format("kafka").options(**kafka, topic=into).outputMode("append")
              .option("checkpointLocation", checkpoint).trigger(processingTime=f"{trigger_ms} milliseconds").start())

@@ -7,7 +7,8 @@ import sys
 from suite import process
 
 FORMAT = "message\t%t\t%p"
-NAMES = ["paho-mqtt", "paho-mqtt 5", "mqtt.js over WebSocket", "mqtt.js 5 over WebSocket", "mosquitto_sub", "mosquitto_sub 5"]
+NAMES = ["paho-mqtt", "paho-mqtt 5", "mqtt.js over WebSocket", "mqtt.js 5 over WebSocket", "mosquitto_sub", "mosquitto_sub 5",
+         "Paho Java", "Paho Java 5"]
 
 
 class Subscriber:
@@ -22,6 +23,7 @@ class Subscriber:
             "mqtt.js over WebSocket": ["node", places.node / "mqttjs.js", broker.mqtt_ws, topic_filter, level],
             "mosquitto_sub": ["stdbuf", "-oL", "mosquitto_sub", "-d", "-V", version, "-h", host, "-p", port,
                               "-t", topic_filter, "-F", FORMAT],
+            "Paho Java": paho_java(places, "subscriber", host, port, level, topic_filter),
         }[client]
         self._parse = parse_mosquitto_sub if client == "mosquitto_sub" else json.loads
         self._child = process.Child(command)
@@ -49,6 +51,11 @@ class Subscriber:
 
     def end(self):
         self._child.end()
+
+
+def paho_java(places, *words):
+    lib = places.cache / "paho-java"
+    return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{lib / 'classes'}:{lib / 'lib'}/*", "PahoJava", *words]
 
 
 def parse_mosquitto_sub(line):

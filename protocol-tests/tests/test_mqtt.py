@@ -24,6 +24,8 @@ FILTER = "streams/emoji/+"
 FIELDS = {"stream", "channel_id", "window_start", "window_end", "rev", "final", "sequence", "total", "groups", "top"}
 SHARE_ERROR = 1e-3
 HTTP_S = 20
+# Longer than its own patience with any one step.
+LIFE_S = 240
 MOSQUITTO_STARTS = 5
 MOSQUITTO_START_S = 10
 
@@ -65,6 +67,31 @@ def test_subscriber_against_mosquitto(name, mosquitto, places, ending):
     publish(mosquitto, "streams/other/final", '{"not":"ours"}')
     publish(mosquitto, "streams/emoji/final", '{"cheer":"⚽ goal"}')
     assert next(subscriber.messages(Deadline())) == ("streams/emoji/final", {"cheer": "⚽ goal"})
+
+
+@pytest.mark.parametrize("level", ["4", "5"])
+def test_life_of_paho_java_against_mosquitto(level, mosquitto, places):
+    assert_life(places, mosquitto, level)
+
+
+@pytest.mark.tifo_only
+@pytest.mark.parametrize("level", ["4", "5"])
+def test_life_of_paho_java(level, tifo, places):
+    assert_life(places, tifo, level)
+
+
+def assert_life(places, broker, level):
+    """Retained messages, both qualities, a will, and a session that goes on: as helpers/java/mqtt/PahoJava tells them."""
+    prefix = f"clients/{uuid.uuid4()}"
+    host, port = broker.mqtt.rsplit(":", 1)
+    said = process.run(subscribers.paho_java(places, "life", host, port, level, prefix), timeout=LIFE_S)
+
+    def message(topic, payload, qos, retained=False):
+        return {"topic": f"{prefix}/{topic}", "payload": payload, "qos": qos, "retained": retained}
+
+    assert [json.loads(line) for line in said.splitlines()] == [
+        {"session": False}, {"granted": [0, 1]}, message("kept", "retained", 0, retained=True), message("0/news", "quality 0", 0),
+        message("1/news", "quality 1", 1), message("lost/news", "will", 1), {"session": True}, message("away/news", "while away", 1), {"done": True}]
 
 
 def answers(broker):

@@ -8,9 +8,7 @@ import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.state.Stores;
 
-import java.time.Duration;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.Properties;
 
@@ -21,19 +19,13 @@ import java.util.Properties;
  */
 public final class WordCount {
     public static void main(String[] words) throws Exception {
-        Map<String, String> args = new HashMap<>();
-        for (int i = 0; i + 1 < words.length; i += 2) {
-            args.put(words[i], words[i + 1]);
-        }
+        Map<String, String> args = StreamsProgram.arguments(words);
         KafkaStreams streams = new KafkaStreams(topology(args).build(), settings(args));
         streams.setUncaughtExceptionHandler(error -> {
             System.err.println("a thread is replaced: " + error);
             return StreamThreadExceptionResponse.REPLACE_THREAD;
         });
-        streams.setStateListener((now, before) -> say(now));
-        streams.start();
-        System.in.transferTo(java.io.OutputStream.nullOutputStream());
-        streams.close(Duration.ofSeconds(10));
+        StreamsProgram.run(streams);
     }
 
     private static StreamsBuilder topology(Map<String, String> args) {
@@ -49,25 +41,13 @@ public final class WordCount {
     }
 
     private static Properties settings(Map<String, String> args) {
-        Properties settings = new Properties();
-        settings.put("application.id", args.get("--application"));
-        settings.put("bootstrap.servers", args.get("--bootstrap"));
-        settings.put("state.dir", args.get("--state-dir"));
-        settings.put("processing.guarantee", "exactly_once_v2");
+        Properties settings = StreamsProgram.settings(args);
         settings.put("commit.interval.ms", "100");
         settings.put("statestore.cache.max.bytes", "0");
-        settings.put("num.stream.threads", "2");
         settings.put("consumer.session.timeout.ms", "6000");
         settings.put("consumer.heartbeat.interval.ms", "500");
-        settings.put("consumer.auto.offset.reset", "earliest");
         settings.put("producer.transaction.timeout.ms", "10000");
         settings.put("reconnect.backoff.max.ms", "200");
-        settings.put("replication.factor", "1");
         return settings;
-    }
-
-    private static void say(KafkaStreams.State state) {
-        System.out.println("{\"state\":\"" + state + "\"}");
-        System.out.flush();
     }
 }
