@@ -11,6 +11,8 @@ sys.dont_write_bytecode = True
 
 from suite import batches  # noqa: E402  (the path above comes first)
 
+MQTT = ROOT / "fuzz/mqtt-seeds.txt"
+DOORS = {"tcp": 0, "websocket": 1, "opening": 2}
 GOLDEN = ROOT / "broker/server/tests/golden"
 NOW_MS = 1_800_000_000_000
 CLIENT = struct.pack(">h", 4) + b"fuzz"
@@ -55,9 +57,18 @@ def record_batches():
     yield many.with_(flags=batches.CONTROL, producer=(1, 0, -1))
 
 
+def mqtt():
+    """Door, size of the pieces less one, and the bytes."""
+    for line in MQTT.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            door, _ending, digits = line.split(maxsplit=2)
+            yield bytes([DOORS[door], 255]) + bytes.fromhex(digits)
+
+
 def main(folder):
     seeds = {"requests": [*killers(), *(one for path in sorted(GOLDEN.glob("*.txt")) for one in golden(path))],
-             "batches": [one.encode() for one in record_batches()]}
+             "batches": [one.encode() for one in record_batches()],
+             "mqtt": [*mqtt()]}
     for target, inputs in seeds.items():
         place = Path(folder) / target
         place.mkdir(parents=True, exist_ok=True)

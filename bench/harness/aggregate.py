@@ -220,7 +220,8 @@ def produced(fleet, events, roles):
     try:
         with_roles(fleet, server, roles, definition())
         server.start()
-        create(fleet, server)
+        if roles == "broker":
+            create(fleet, server)
         before = cpu_seconds(server.pid)
         fill(fleet, server, events, 500, "none")
         ends(fleet, server)

@@ -23,6 +23,8 @@ mod reception;
 
 pub use cluster::{Fleet, NodeReport};
 pub use config::{Autoscale, Limits, MqttConfig, MqttRole, StreamConfig};
+#[cfg(feature = "fuzzing")]
+pub use edge::fuzzing;
 pub use edge::{Edge, EdgeStats, Inbound, Local, Publication, Reason, Verdict};
 pub use error::MqttError;
 pub use gateway::{MqttGateway, MqttStatus};

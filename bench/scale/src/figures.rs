@@ -121,8 +121,13 @@ fn node(tables: &BTreeMap<String, BTreeMap<String, Figure>>) -> Result<Node, Str
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// The node of the figures that are built in, for the other tests.
+    pub fn built_in_node() -> Node {
+        Figures::built_in().unwrap().node
+    }
 
     #[test]
     fn a_missing_figure_is_named() {

@@ -75,11 +75,7 @@ fn both(values: &mut [f64]) -> Quantiles {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::figures::Figures;
-
-    fn node() -> Node {
-        Figures::built_in().unwrap().node
-    }
+    use crate::figures::tests::built_in_node as node;
 
     #[test]
     fn the_same_seed_gives_the_same_figures() {

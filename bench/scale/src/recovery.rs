@@ -107,11 +107,7 @@ fn first_try_after(gone_ms: f64, node: &Node, random: &mut Random) -> f64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::figures::Figures;
-
-    fn node() -> Node {
-        Figures::built_in().unwrap().node
-    }
+    use crate::figures::tests::built_in_node as node;
 
     #[test]
     fn nobody_is_back_before_the_node_or_after_the_longest_back_off() {

@@ -14,9 +14,12 @@ mod house;
 #[allow(unsafe_code, reason = "an allocator that counts")]
 #[path = "../../../fuzz/src/memory.rs"]
 mod memory;
+#[path = "../../../fuzz/src/mutator.rs"]
+mod mutator;
 
 use bytes::Bytes;
 use house::House;
+use mutator::Mutator;
 use std::{
     fmt::Write,
     fs, panic,
@@ -33,8 +36,6 @@ const THREADS: u64 = 2;
 const MOST_CPU: Duration = Duration::from_millis(500);
 /// Every API and version gets at least so many, however slow the machine.
 const LEAST_ROUNDS: usize = 3;
-/// Most changes to one frame.
-const CHANGES: u32 = 4;
 /// A frame is not shown beyond this.
 const SHOWN_BYTES: usize = 4096;
 /// More than the house lets a batch unpack to.
@@ -69,7 +70,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 struct Fuzzer {
-    random: Random,
+    random: Mutator,
     house: House,
     /// Requests that Kafka's clients could send, by API.
     recorded: Vec<Vec<u8>>,
@@ -81,7 +82,7 @@ impl Fuzzer {
         let steps =
             golden_file::all().into_iter().flat_map(|file| golden_file::parse(&fs::read_to_string(file).unwrap()));
         let recorded = steps.map(|step| step.request).filter(|request| request.len() > 8).collect();
-        Self { random: Random(seed), house: House::build(), recorded, batches: record_batches() }
+        Self { random: Mutator::new(seed), house: House::build(), recorded, batches: record_batches() }
     }
 
     /// How often each API and version came.
@@ -97,7 +98,7 @@ impl Fuzzer {
             }
             for index in 0..self.batches.len() {
                 let mut batch = self.batches[index].clone();
-                self.change(&mut batch, 0);
+                self.random.change(&mut batch, 0);
                 self.append(batch);
             }
             rounds += 1;
@@ -117,32 +118,8 @@ impl Fuzzer {
             frame = fuzzing::well_formed(key, version, &mut || self.random.next());
         }
         frame[2..4].copy_from_slice(&version.to_be_bytes());
-        self.change(&mut frame, 8);
+        self.random.change(&mut frame, 8);
         frame
-    }
-
-    /// Changes something behind `from`, often several things, sometimes nothing.
-    fn change(&mut self, bytes: &mut Vec<u8>, from: usize) {
-        for _ in 0..self.random.below(CHANGES) {
-            if bytes.len() <= from {
-                return;
-            }
-            let place = from + self.random.index(bytes.len() - from);
-            let end = (place + 1 + self.random.index(8)).min(bytes.len());
-            match self.random.below(8) {
-                0 => bytes[place] = self.random.byte(),
-                1 => bytes[place] ^= 1 << self.random.below(8),
-                2 => bytes[place..end].fill(0xff),
-                3 => bytes[place..end].fill(0),
-                4 => bytes[place] = 0x7f,
-                5 => bytes.truncate(place),
-                6 => drop(bytes.drain(place..end)),
-                _ => {
-                    let again = bytes[place..end].to_vec();
-                    bytes.splice(place..place, again);
-                }
-            }
-        }
     }
 
     fn ask(&mut self, mut frame: Vec<u8>) {
@@ -206,28 +183,4 @@ fn record_batches() -> Vec<Vec<u8>> {
     batches.push(claim);
     batches.push(batch(Compression::Gzip, &vec![0; BOMB_BYTES]));
     batches
-}
-
-/// SplitMix64: the same numbers from the same seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u32::try_from(mixed >> 32).unwrap()
-    }
-
-    fn below(&mut self, end: u32) -> u32 {
-        self.next() % end
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
-    }
-
-    fn index(&mut self, end: usize) -> usize {
-        self.next() as usize % end
-    }
 }

@@ -9,6 +9,8 @@
 
 mod away;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inbound;
 mod index;
 mod retained;
