@@ -14,11 +14,11 @@ import windows
 from rig import Tifo, eventually, read_topic
 
 # 1,000 by protocol-tests/pipeline/soak.
-KILLS = int(os.environ.get("TIFO_KILLS", "10"))
-RATE = 2000
+KILLS = int(os.environ.get("TIFO_KILLS", "100"))
+RATE = 1000
 SECONDS_A_KILL = 10
 # From "just back" to "in full flow".
-ACKNOWLEDGEMENTS_BEFORE_A_KILL = (1, 500)
+ACKNOWLEDGEMENTS_BEFORE_A_KILL = (1, 250)
 # From the ready line to the first new rows of a window: 2,000 for a release build on a machine of its own, more for CI's debug build among others.
 OUTPUT_AGAIN_MS = int(os.environ.get("TIFO_OUTPUT_AGAIN_MS", "10000"))
 PARTITIONS = 4
@@ -30,7 +30,8 @@ class Load:
     def __init__(self, bootstrap, seed):
         self.random, self.failed, self.acknowledged, self.stopped = random.Random(seed), [], 0, threading.Event()
         self.producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 2, "log_level": 2,
-                                  "message.timeout.ms": 300_000, "reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50})
+                                  "message.timeout.ms": 300_000, "reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50,
+                                  "retry.backoff.ms": 10, "retry.backoff.max.ms": 50})
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 

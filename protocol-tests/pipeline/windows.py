@@ -8,7 +8,7 @@ import collections
 GRACE_MS = 300
 EVERY_MS = 500
 HOP_MS = 2000
-POLL_MS = 20_000
+POLL_MS = 10_000
 GAP_MS = 150
 
 # As in the settings file; idle_close is far above what a restart takes.
