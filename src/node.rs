@@ -4,11 +4,11 @@ use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tifo_http_gateway::{Hooks, HttpConfig, HttpGateway, MqttTunnel};
+use tifo_http_gateway::{Hooks, HttpConfig, HttpGateway, MqttEdge};
 use tifo_mqtt_gateway::{Fleet, MqttGateway};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli::Role, config::Settings, fleet::LocalFleet, no_log::NoLog, serve::Tunnel};
+use crate::{cli::Role, config::Settings, fleet::LocalFleet, no_log::NoLog, serve::WebSockets};
 
 pub struct Node {
     mqtt: Arc<MqttGateway>,
@@ -25,9 +25,9 @@ impl Node {
         let mqtt = Arc::new(MqttGateway::start_node(config, fleet, CancellationToken::new()).await?);
         let mut http = None;
         if settings.roles.contains(&Role::Http) {
-            let tunnel = Arc::new(Tunnel(mqtt.clone())) as Arc<dyn MqttTunnel>;
+            let edge = Arc::new(WebSockets(mqtt.clone())) as Arc<dyn MqttEdge>;
             let config = HttpConfig { streams: Vec::new(), ..settings.http_config() };
-            http = Some(HttpGateway::start(config, Arc::new(NoLog), Some(tunnel), hooks(metrics, &mqtt)).await?);
+            http = Some(HttpGateway::start(config, Arc::new(NoLog), Some(edge), hooks(metrics, &mqtt)).await?);
         }
         Ok(Self { mqtt, http })
     }

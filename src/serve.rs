@@ -1,14 +1,19 @@
 //! `tifo serve`: starts the parts in the order of the flow, says when everything answers, and stops them in turn.
 
 use anyhow::Context;
-use async_trait::async_trait;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{io::Write, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use tifo_aggregator::{State, Status};
 use tifo_broker::{LogClient, clock::Clock, durability::patience::worker_threads};
-use tifo_http_gateway::{Aggregates, Duplex, Hooks, HttpGateway, MqttTunnel};
+use tifo_http_gateway::{Aggregates, Hooks, HttpGateway, MqttEdge};
 use tifo_mqtt_gateway::MqttGateway;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -147,9 +152,9 @@ impl Parts {
         }
         let mut http = None;
         if settings.roles.contains(&Role::Http) {
-            let tunnel = mqtt.clone().map(|gateway| Arc::new(Tunnel(gateway)) as Arc<dyn MqttTunnel>);
+            let edge = mqtt.clone().map(|gateway| Arc::new(WebSockets(gateway)) as Arc<dyn MqttEdge>);
             let hooks = hooks(metrics, aggregates.clone(), mqtt.clone(), clock);
-            http = Some(HttpGateway::start(settings.http_config(), client, tunnel, hooks).await?);
+            http = Some(HttpGateway::start(settings.http_config(), client, edge, hooks).await?);
         }
         Ok(Self { log, aggregates, mqtt, http, stop_readers })
     }
@@ -188,12 +193,15 @@ impl Parts {
 }
 
 /// `/mqtt` of the HTTP gateway leads to the MQTT gateway.
-pub struct Tunnel(pub Arc<MqttGateway>);
+pub struct WebSockets(pub Arc<MqttGateway>);
 
-#[async_trait]
-impl MqttTunnel for Tunnel {
-    async fn open(&self) -> std::io::Result<Box<dyn Duplex>> {
-        Ok(Box::new(self.0.open_tunnel()?))
+impl MqttEdge for WebSockets {
+    fn has_room(&self) -> bool {
+        self.0.edge().has_room()
+    }
+
+    fn adopt(&self, socket: OwnedFd, read: Vec<u8>) -> io::Result<()> {
+        self.0.edge().adopt(socket, read)
     }
 }
 

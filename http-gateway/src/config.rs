@@ -29,10 +29,8 @@ pub struct HttpConfig {
     pub request_timeout_ms: u64,
     /// For a request's head to arrive (also ends idle connections).
     pub header_timeout_ms: u64,
-    /// Connections at one time, viewers included.
+    /// Connections at one time. Viewers are MQTT's, once their WebSocket is open.
     pub max_connections: usize,
-    /// Largest WebSocket message that a viewer may send.
-    pub max_websocket_message_bytes: usize,
     /// How long a stop waits for requests in progress, and then for the log to take what is buffered.
     pub shutdown_timeout_ms: u64,
     /// What to ingest; put here by the binary from the declared streams.
@@ -76,7 +74,6 @@ impl Default for HttpConfig {
             request_timeout_ms: 10_000,
             header_timeout_ms: 30_000,
             max_connections: 10_000,
-            max_websocket_message_bytes: 256 << 10,
             shutdown_timeout_ms: 8_000,
             streams: Vec::new(),
         }
@@ -131,7 +128,6 @@ impl HttpConfig {
             ("max_body_bytes", self.max_body_bytes),
             ("max_event_bytes", self.max_event_bytes),
             ("max_connections", self.max_connections),
-            ("max_websocket_message_bytes", self.max_websocket_message_bytes),
         ];
         if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
             return Err(HttpError::Config(format!("`{name}` is 0: nothing could ever pass")));

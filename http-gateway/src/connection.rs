@@ -11,6 +11,7 @@ use hyper_util::{
 use metrics::{counter, gauge};
 use std::{
     io,
+    os::fd::OwnedFd,
     pin::Pin,
     sync::{
         Arc,
@@ -134,7 +135,7 @@ impl Service<Request<Incoming>> for Entrance {
 }
 
 /// A connection that, if a body was refused half-way, stays to swallow the rest for a while.
-struct Lingering {
+pub struct Lingering {
     stream: Option<TcpStream>,
     unread: Arc<AtomicBool>,
     permit: Option<OwnedSemaphorePermit>,
@@ -168,6 +169,12 @@ async fn swallow(mut stream: TcpStream) {
 }
 
 impl Lingering {
+    /// The socket alone; the place among the connections is free again.
+    pub fn into_socket(mut self) -> Option<io::Result<OwnedFd>> {
+        let stream = self.stream.take()?;
+        Some(stream.into_std().map(OwnedFd::from))
+    }
+
     fn inner(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
         self.get_mut().stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }

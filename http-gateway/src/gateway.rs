@@ -6,10 +6,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tifo_broker::{LogClient, clock::Clock};
@@ -18,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     aggregates::Aggregates, batcher::Batcher, body::Receiving, config::HttpConfig, connection::Server,
-    error::HttpError, rate::Rate, routes, stream::Stream, tunnel::MqttTunnel,
+    error::HttpError, rate::Rate, routes, stream::Stream, websocket::MqttEdge,
 };
 
 /// How often the rates are taken.
@@ -62,16 +59,14 @@ pub struct Shared {
     pub config: HttpConfig,
     pub streams: BTreeMap<String, Arc<Stream>>,
     pub client: Arc<dyn LogClient>,
-    pub tunnel: Option<Arc<dyn MqttTunnel>>,
+    pub mqtt_edge: Option<Arc<dyn MqttEdge>>,
     pub hooks: Hooks,
     pub clock: Clock,
     pub receiving: Receiving,
     pub rate: Rate,
-    /// WebSocket connections to MQTT.
-    pub viewers: AtomicUsize,
-    /// Ends the tunnels.
     pub stop: CancellationToken,
-    pub tunnels: TaskTracker,
+    /// WebSockets on their way to MQTT.
+    pub handovers: TaskTracker,
 }
 
 impl Shared {
@@ -96,12 +91,12 @@ impl fmt::Debug for HttpGateway {
 }
 
 impl HttpGateway {
-    /// Listens and takes events; the raw topics are made as soon as the log answers (see `/readyz`). `tunnel`: None if
-    /// no MQTT runs here.
+    /// Listens and takes events; the raw topics are made as soon as the log answers (see `/readyz`). `mqtt_edge`: None
+    /// if no MQTT runs here.
     pub async fn start(
         config: HttpConfig,
         client: Arc<dyn LogClient>,
-        tunnel: Option<Arc<dyn MqttTunnel>>,
+        mqtt_edge: Option<Arc<dyn MqttEdge>>,
         hooks: Hooks,
     ) -> Result<Self, HttpError> {
         config.check()?;
@@ -120,13 +115,12 @@ impl HttpGateway {
             config,
             streams,
             client,
-            tunnel,
+            mqtt_edge,
             hooks,
             clock: Clock::system(),
             rate: Rate::default(),
-            viewers: AtomicUsize::new(0),
             stop: CancellationToken::new(),
-            tunnels: TaskTracker::new(),
+            handovers: TaskTracker::new(),
         });
         tokio::spawn(sample(shared.clone()));
         let connections = serve(routes::router(shared.clone()), &shared, listener);
@@ -136,11 +130,6 @@ impl HttpGateway {
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
-    }
-
-    /// WebSocket connections to MQTT at this moment.
-    pub fn viewers(&self) -> usize {
-        self.shared.viewers.load(Ordering::Relaxed)
     }
 
     /// Events accepted since the start.
@@ -153,11 +142,11 @@ impl HttpGateway {
         let patience = self.shared.config.shutdown_timeout();
         self.shared.stop.cancel();
         self.connections.close();
-        self.shared.tunnels.close();
+        self.shared.handovers.close();
         // Requests in progress may wait for the batchers, so these go on meanwhile.
         let in_progress = async {
             self.connections.wait().await;
-            self.shared.tunnels.wait().await;
+            self.shared.handovers.wait().await;
         };
         if tokio::time::timeout(patience, in_progress).await.is_err() {
             tracing::warn!("some HTTP connections did not end in time");

@@ -27,7 +27,7 @@ mod rate;
 mod routes;
 mod stream;
 mod timestamp;
-mod tunnel;
+mod websocket;
 
 pub use aggregates::{Aggregates, Notation, Refusal};
 pub use config::{HttpConfig, StreamIngest};
@@ -37,4 +37,4 @@ pub use partitioner::{murmur2, partition_of};
 pub use poll::{Answer, Poll, Rounds};
 pub use producer::{EPOCH_HEADER, PRODUCER_ID_HEADER, SEQUENCES_HEADER, next_sequence};
 pub use timestamp::{format_iso_8601, parse_iso_8601};
-pub use tunnel::{Duplex, MqttTunnel};
+pub use websocket::MqttEdge;

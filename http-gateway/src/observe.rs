@@ -76,7 +76,6 @@ pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let own = json!({
         "accepted_total": shared.accepted(),
         "events_per_second": events_per_second,
-        "viewers": shared.viewers.load(Ordering::Relaxed),
         "streams": streams,
     });
     members.insert("http".to_owned(), own);

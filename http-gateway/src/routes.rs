@@ -11,7 +11,7 @@ use axum::{
 use metrics::{counter, histogram};
 use std::{sync::Arc, time::Instant};
 
-use crate::{aggregates, gateway::Shared, groups, ingest, observe, page, problem::Problem, producer, tunnel};
+use crate::{aggregates, gateway::Shared, groups, ingest, observe, page, problem::Problem, producer, websocket};
 
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -27,7 +27,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))
         .route("/metrics", get(observe::metrics))
-        .route("/mqtt", get(tunnel::upgrade))
+        .route("/mqtt", get(websocket::open))
         .route("/", get(page::index))
         .method_not_allowed_fallback(wrong_method)
         .fallback(page_or_nothing)

@@ -13,13 +13,11 @@ use crate::{
 };
 use serde::Serialize;
 use std::{
-    io,
     net::SocketAddr,
     sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 use tifo_broker::LogClient;
-use tokio::net::UnixStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Name of the main node unless it has one of its own.
@@ -132,11 +130,6 @@ impl MqttGateway {
     /// The public MQTT port.
     pub fn addr(&self) -> SocketAddr {
         self.edge.addr()
-    }
-
-    /// A client's connection without a socket: MQTT's bytes as they would go over TCP. For the HTTP gateway's `/mqtt`.
-    pub fn open_tunnel(&self) -> io::Result<UnixStream> {
-        UnixStream::from_std(self.edge.open_tunnel()?.into())
     }
 
     pub fn edge(&self) -> &Arc<Edge> {

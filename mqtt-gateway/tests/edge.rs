@@ -8,7 +8,6 @@ use rumqttc::QoS;
 use std::sync::Arc;
 use support::{Follower, MemoryLog, Raw, TestRow, config, connect, frame, publish, start, string, subscribe};
 use tifo_mqtt_gateway::{Limits, MqttConfig, MqttGateway};
-use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 const NOTHING: [u8; 0] = [];
@@ -216,25 +215,27 @@ async fn too_many_connections_are_closed_at_once() {
     let mut first = Raw::welcomed(&gateway, "a", true).await;
     let second = Raw::welcomed(&gateway, "b", true).await;
     assert_eq!(Raw::connect(&gateway).await.rest().await, NOTHING);
-    assert!(gateway.open_tunnel().is_err());
+    assert!(!gateway.edge().has_room());
     drop(second);
     first.ping().await;
 }
 
 #[tokio::test]
-async fn a_tunnel_is_a_connection_like_any_other() {
+async fn a_websocket_opened_elsewhere_is_a_connection_like_any_other() {
     let (log, gateway) = gateway().await;
-    let mut raw = Raw(gateway.open_tunnel().unwrap());
-    raw.send(&connect("", true, 10)).await;
-    assert_eq!(raw.receive(4).await, [0x20, 2, 0, 0]);
-    raw.send(&subscribe("streams/emoji/ch", 0)).await;
-    assert_eq!(raw.receive(5).await, [0x90, 3, 0, 9, 0]);
+    let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut raw = Raw(tokio::net::TcpStream::connect(elsewhere.local_addr().unwrap()).await.unwrap());
+    let (socket, _) = elsewhere.accept().await.unwrap();
+    // A client's frames are masked; the mask is 0.
+    let framed = |packet: &[u8]| [&[0x82, 0x80 | u8::try_from(packet.len()).unwrap(), 0, 0, 0, 0], packet].concat();
+    let (read, rest) = (framed(&connect("", true, 10)), framed(&subscribe("streams/emoji/ch", 0)));
+    gateway.edge().adopt(socket.into_std().unwrap().into(), [&read[..], &rest[..4]].concat()).unwrap();
+    assert_eq!(raw.receive(6).await, [0x82, 4, 0x20, 2, 0, 0]);
+    raw.send(&rest[4..]).await;
+    assert_eq!(raw.receive(7).await, [0x82, 5, 0x90, 3, 0, 9, 0]);
     log.append_rows(&[TestRow { window_start: 0, channel: "ch", reaction: "a", count: 1 }]);
-    assert_eq!(raw.receive(1).await, [0x30]);
-    raw.0.shutdown().await.unwrap();
-    let mut liar = Raw(gateway.open_tunnel().unwrap());
-    liar.send(&[0x10, 0xff, 0xff, 0xff, 0x7f]).await;
-    assert_eq!(liar.rest().await, NOTHING);
+    assert_eq!(raw.receive(1).await, [0x82]);
+    assert_eq!(gateway.status().connected_clients, 1);
 }
 
 #[tokio::test]

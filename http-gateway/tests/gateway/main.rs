@@ -9,13 +9,13 @@ mod log;
 mod overload;
 mod sockets;
 mod surface;
-mod tunnel;
+mod websocket;
 
 use log::TestLog;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
-use tifo_http_gateway::{Hooks, HttpConfig, HttpGateway, MqttTunnel, StreamIngest};
+use tifo_http_gateway::{Hooks, HttpConfig, HttpGateway, MqttEdge, StreamIngest};
 
 pub const JSON: &str = "application/json";
 pub const NDJSON: &str = "application/x-ndjson";
@@ -43,9 +43,9 @@ pub async fn rig() -> Rig {
     rig_with(config(), None, Hooks::default()).await
 }
 
-pub async fn rig_with(config: HttpConfig, tunnel: Option<Arc<dyn MqttTunnel>>, hooks: Hooks) -> Rig {
+pub async fn rig_with(config: HttpConfig, edge: Option<Arc<dyn MqttEdge>>, hooks: Hooks) -> Rig {
     let log = Arc::new(TestLog::default());
-    let gateway = HttpGateway::start(config, log.clone(), tunnel, hooks).await.unwrap();
+    let gateway = HttpGateway::start(config, log.clone(), edge, hooks).await.unwrap();
     let base = format!("http://{}", gateway.addr());
     Rig { gateway, log, client: Client::builder().no_proxy().build().unwrap(), base }
 }

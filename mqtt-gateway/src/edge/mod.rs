@@ -123,20 +123,13 @@ impl Edge {
         self.spine.publish(publications).await;
     }
 
+    pub fn has_room(&self) -> bool {
+        self.spine.counters.sockets.load(Ordering::Relaxed) < self.spine.limits.max_connections
+    }
+
     /// Takes over a WebSocket whose opening request has been answered elsewhere; `read`: what came behind it.
     pub fn adopt(&self, socket: OwnedFd, read: Vec<u8>) -> io::Result<()> {
         socket::adopt(&socket)?;
-        self.take_in(socket, true, read)
-    }
-
-    /// A connection without a network: MQTT's bytes as they would go over TCP.
-    pub fn open_tunnel(&self) -> io::Result<OwnedFd> {
-        let (near, far) = socket::pair()?;
-        self.take_in(far, false, Vec::new())?;
-        Ok(near)
-    }
-
-    fn take_in(&self, socket: OwnedFd, websocket: bool, read: Vec<u8>) -> io::Result<()> {
         let sockets = &self.spine.counters.sockets;
         if sockets.fetch_add(1, Ordering::Relaxed) >= self.spine.limits.max_connections {
             sockets.fetch_sub(1, Ordering::Relaxed);
@@ -144,7 +137,7 @@ impl Edge {
             return Err(io::Error::other("too many MQTT connections"));
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % usize::from(self.spine.workers()).max(1);
-        self.spine.command(u16::try_from(turn).unwrap_or(0), Command::Adopt { socket, websocket, read });
+        self.spine.command(u16::try_from(turn).unwrap_or(0), Command::Adopt { socket, read });
         Ok(())
     }
 

@@ -77,12 +77,6 @@ pub fn adopt(socket: &OwnedFd) -> io::Result<()> {
     Ok(sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER_BYTES)?)
 }
 
-/// Two ends of a connection within the process.
-pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    Ok(net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
-}
-
 /// How many bytes the socket took; `None`: none now.
 pub fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {

@@ -51,10 +51,9 @@ pub enum Command {
     },
     Retry(Slot),
     Answer(Answer, Reason),
-    /// A connection accepted elsewhere, and what has been read from it.
+    /// A WebSocket opened elsewhere, and what has been read from it since.
     Adopt {
         socket: OwnedFd,
-        websocket: bool,
         read: Vec<u8>,
     },
     Drain(Option<Arc<str>>),

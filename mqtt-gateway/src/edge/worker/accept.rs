@@ -51,9 +51,9 @@ impl Worker {
         }
     }
 
-    /// A socket from the HTTP gateway, its opening request done, or one end of a tunnel.
-    pub fn adopt(&mut self, socket: OwnedFd, websocket: bool, mut read: Vec<u8>) {
-        let Some(slot) = self.take_in(socket, websocket, true) else { return };
+    /// A socket from the HTTP gateway, its opening request done.
+    pub fn adopt(&mut self, socket: OwnedFd, mut read: Vec<u8>) {
+        let Some(slot) = self.take_in(socket, true, true) else { return };
         self.absorb(slot, &mut read);
         self.unread.push(slot);
     }

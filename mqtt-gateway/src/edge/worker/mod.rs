@@ -272,7 +272,7 @@ impl Worker {
                 }
                 Command::Retry(slot) => self.retry(slot),
                 Command::Answer(answer, reason) => self.answered(answer, reason),
-                Command::Adopt { socket, websocket, read } => self.adopt(socket, websocket, read),
+                Command::Adopt { socket, read } => self.adopt(socket, read),
                 Command::Drain(server_reference) => self.drain(server_reference),
                 Command::Stop => self.stop(),
             }
