@@ -4,8 +4,8 @@
 //! aggregate first and writes it down then: what was refused is never there, and what was answered is there for good.
 
 use crate::{
-    Aggregator, AggregatorError, Definition, DefinitionError, Status, event::EventReader, first_look::FIRST_EVENTS,
-    reader::MAX_DECOMPRESSED_BYTES, recovery::scan, status::StatusHandle,
+    Aggregator, AggregatorError, Definition, DefinitionError, Status, definition::alike, event::EventReader,
+    first_look::FIRST_EVENTS, reader::MAX_DECOMPRESSED_BYTES, recovery::scan, status::StatusHandle,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ impl Registry {
             return Ok(false);
         }
         check_apart(&entries, &definition)?;
-        check_fields(&*self.client, &definition).await?;
+        check_source(&*self.client, &definition).await?;
         let name = definition.name.clone();
         self.run(&mut entries, definition.clone(), true).await.map_err(refused)?;
         if let Err(error) = self.keep(&name, Some(definition)).await {
@@ -214,12 +214,12 @@ fn check_apart(entries: &BTreeMap<String, Entry>, definition: &Definition) -> Re
     }
 }
 
-/// A field that every event must have, and that none of the raw topic's first events has, is a mistake; of fewer events
+/// The raw topic is there or may be created. A field that every event must have, and that none of the raw topic's first events has, is a mistake; of fewer events
 /// the status tells it.
-async fn check_fields(client: &dyn LogClient, definition: &Definition) -> Result<(), DeclareError> {
+async fn check_source(client: &dyn LogClient, definition: &Definition) -> Result<(), DeclareError> {
     let failed = |error: ClientError| DeclareError::Failed(error.into());
     let count = match client.partitions(&definition.from).await {
-        Err(ClientError::UnknownTopic(_)) => return Ok(()),
+        Err(ClientError::UnknownTopic(_)) => return check_may_create(client, definition),
         count => count.map_err(failed)?,
     };
     let mut events = EventReader::new(definition);
@@ -234,6 +234,19 @@ async fn check_fields(client: &dyn LogClient, definition: &Definition) -> Result
         Some(reason) => Err(DefinitionError { aggregate: definition.name.clone(), field: "group_by", reason }.into()),
         None => Ok(()),
     }
+}
+
+/// A missing raw topic is created where Kafka would create it.
+fn check_may_create(client: &dyn LogClient, definition: &Definition) -> Result<(), DeclareError> {
+    let Some(topics) = client.only_topics() else { return Ok(()) };
+    let known: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let meant = alike(&definition.from, &known).map(|topic| format!(" (did you mean `{topic}`?)"));
+    let reason = format!(
+        "topic `{}` does not exist{}; create it first, or set auto.create.topics.enable=true",
+        definition.from,
+        meant.unwrap_or_default()
+    );
+    Err(DefinitionError { aggregate: definition.name.clone(), field: "from", reason }.into())
 }
 
 /// Damaged batches say nothing here.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
-use tifo_aggregator::{Aggregator, Definition};
+use tifo_aggregator::{Aggregator, DeclareError, Definition, Registry};
 use tifo_broker::{Broker, BrokerConfig, LogClient, clock::Clock};
 use tifo_storage::record_batch::{BatchBuilder, Compression, batches};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,11 @@ use tokio_util::sync::CancellationToken;
 const LONG_AGO_MS: i64 = 1_500_000_000_000;
 
 async fn broker(dir: &Path) -> Broker {
-    let config = BrokerConfig::new(dir).with("listeners", "127.0.0.1:0");
+    broker_with(dir, "auto.create.topics.enable", "true").await
+}
+
+async fn broker_with(dir: &Path, setting: &str, value: &str) -> Broker {
+    let config = BrokerConfig::new(dir).with("listeners", "127.0.0.1:0").with(setting, value);
     Broker::start(config, Clock::system()).await.unwrap()
 }
 
@@ -61,6 +65,32 @@ async fn windows_come_once_through_restarts_of_the_broker() {
             (0..(round + 1) * 5).map(|window| (LONG_AGO_MS + window * 2_000, 40)).collect();
         assert_eq!(rows(&*client).await, expected);
         drop(client);
+        broker.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_raw_topic_that_is_missing_is_created_only_where_clients_may_create_topics() {
+    for (may_create, expected) in
+        [("true", None), ("false", Some("topic `emojy` does not exist (did you mean `emoji`?)"))]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = broker_with(dir.path(), "auto.create.topics.enable", may_create).await;
+        let (client, shutdown) = (broker.client(), CancellationToken::new());
+        let settings = vec![Definition::emoji()];
+        let registry = Registry::start(settings, client.clone(), Clock::system(), shutdown.clone()).await.unwrap();
+        let (name, from, into) = ("typo".to_owned(), "emojy".to_owned(), "typo-counts".to_owned());
+        let declared = registry.declare(Definition { name, from, into, ..Definition::emoji() }).await;
+        match expected {
+            None => assert!(declared.unwrap()),
+            Some(expected) => {
+                let error = declared.unwrap_err();
+                assert!(matches!(error, DeclareError::Invalid(_)) && error.to_string().contains(expected), "{error}");
+            }
+        }
+        assert_eq!(client.partitions("emojy").await.is_ok(), expected.is_none());
+        shutdown.cancel();
+        registry.join().await;
         broker.shutdown().await;
     }
 }

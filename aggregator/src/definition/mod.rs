@@ -18,7 +18,7 @@ pub use shape::{Shape, Top};
 pub use time::{Moment, TimeSource};
 pub use votes::{Dedup, Keep, Limit, Paths};
 pub use window::Window;
-pub use words::nearest;
+pub use words::{alike, nearest};
 
 use crate::duration_text;
 use serde::{Deserialize, Serialize};

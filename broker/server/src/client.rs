@@ -55,6 +55,11 @@ pub trait LogClient: Send + Sync + std::fmt::Debug + 'static {
     /// Creates the topic if it is missing; an existing one is left as it is. Usable when this returns.
     async fn ensure_topic(&self, topic: &TopicSpec) -> Result<(), ClientError>;
 
+    /// The topics there are, where a missing one is not created on demand (`auto.create.topics.enable=false`); else nothing.
+    fn only_topics(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// Number of partitions.
     async fn partitions(&self, topic: &str) -> Result<i32, ClientError>;
 

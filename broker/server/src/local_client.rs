@@ -55,6 +55,11 @@ impl LogClient for LocalClient {
         created.map(|_| ()).map_err(|error| refused(&topic.name, -1, -1, &error))
     }
 
+    fn only_topics(&self) -> Option<Vec<String>> {
+        let topics = || self.services.catalog.topics().iter().map(|topic| topic.name.to_string()).collect();
+        (!self.services.config.now().auto_create_topics_enable).then(topics)
+    }
+
     async fn partitions(&self, topic: &str) -> Result<i32, ClientError> {
         Ok(self.topic(topic)?.partition_count())
     }
