@@ -80,7 +80,8 @@ async fn a_raw_topic_that_is_missing_is_created_only_where_clients_may_create_to
         let settings = vec![Definition::emoji()];
         let registry = Registry::start(settings, client.clone(), Clock::system(), shutdown.clone()).await.unwrap();
         let (name, from, into) = ("typo".to_owned(), "emojy".to_owned(), "typo-counts".to_owned());
-        let declared = registry.declare(Definition { name, from, into, ..Definition::emoji() }).await;
+        let declared =
+            registry.declare(Definition { name, from, into, late: None, bad: None, ..Definition::emoji() }).await;
         match expected {
             None => assert!(declared.unwrap()),
             Some(expected) => {
