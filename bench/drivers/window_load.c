@@ -3,7 +3,7 @@
  *
  * Job: `fill` writes events whose times rise by a fixed step, `ends` some that are later and push the last windows out (for who counts
  * what is silent never: only when it has read all others, or those come late); `drain` reads rows until they have counted every event;
- * `live` writes events of this moment at a steady rate, and times each row from its window's end to its arrival. Place: bench/run starts it, see harness/aggregate.py. Prints one JSON line.
+ * `pace` writes events of this moment at a steady rate, whatever becomes of the server; `live` does so too, and times each row from its window's end to its arrival. Place: bench/run starts it, see harness/aggregate.py. Prints one JSON line.
  * It must never: know which system counts. An event is 296 bytes of JSON; a row is JSON with `"count":N` and `"window_end":MS` in it.
  */
 #include <errno.h>
@@ -20,6 +20,8 @@ enum { EVENT_BYTES = 296, BATCH = 1000, MAX_SAMPLES = 1 << 20, STALL_SECONDS = 1
        REACTIONS = 10, FIELDS = 9, FIELD_BYTES = 80 };
 static const int64_t END_AFTER_MS = 40 * 60 * 1000;
 static const int64_t WINDOW_MS = 2000;
+/* Who is early by less sends at once: sleeping takes longer than it is told to. */
+static const double SHORTEST_SLEEP_S = 0.0001;
 
 static struct options {
         const char *brokers, *topic, *out, *mode, *codec;
@@ -56,6 +58,8 @@ static rd_kafka_t *client(rd_kafka_type_t type, int low_latency) {
                 set(conf, "queue.buffering.max.messages", "500000");
                 set(conf, "linger.ms", low_latency ? "0" : "20");
                 set(conf, "batch.num.messages", "10000");
+                set(conf, "reconnect.backoff.ms", "10");
+                set(conf, "reconnect.backoff.max.ms", "50");
                 rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
         } else {
                 set(conf, "group.id", "window_load");
@@ -235,25 +239,36 @@ static void drain(void) {
 /* ---------------------------------------------------------------- rows of this moment */
 static int64_t first_end, last_end, ended_ms;
 
-static void *paced_producer(void *unused) {
-        (void)unused;
-        rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, 1);
+static void send_at_rate(rd_kafka_t *rk) {
         rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, opt.topic, NULL);
         char payload[EVENT_BYTES + 1];
         double start = monotonic_seconds();
         const int64_t count = (int64_t)opt.rate * opt.seconds;
         for (int64_t i = 0; i < count; i++) {
-                double due = start + (double)i / opt.rate, now = monotonic_seconds();
-                if (due > now) usleep((useconds_t)((due - now) * 1e6));
+                double early = start + (double)i / opt.rate - monotonic_seconds();
+                if (early > SHORTEST_SLEEP_S) usleep((useconds_t)(early * 1e6));
                 int64_t time_ms = now_ms();
                 event(payload, i, time_ms, "ch-", (int)(mixed((uint64_t)i) % (uint64_t)opt.groups));
                 send_event(rk, topic, (int)(i % opt.partitions), time_ms, payload);
                 rd_kafka_poll(rk, 0);
         }
         await_all(rk, count);
+}
+
+static void *paced_producer(void *unused) {
+        (void)unused;
+        send_at_rate(client(RD_KAFKA_PRODUCER, 1));
         ended_ms = now_ms();
         atomic_store(&sending_over, 1);
         return NULL;
+}
+
+static void pace(void) {
+        double start = monotonic_seconds();
+        send_at_rate(client(RD_KAFKA_PRODUCER, 0));
+        printf("{\"sent\":%" PRId64 ",\"seconds\":%.4f}\n", (int64_t)opt.rate * opt.seconds, monotonic_seconds() - start);
+        fflush(stdout);
+        _exit(0);
 }
 
 /* The first windows warm up. Rows that come when the sending is over are those of the last window: it ends by silence. */
@@ -294,7 +309,7 @@ static void live(void) {
 
 /* ---------------------------------------------------------------- main */
 static void usage(void) {
-        fprintf(stderr, "usage: window_load fill|ends|drain|live -b HOST:PORT -t RAW_TOPIC [-o ROW_TOPIC] [-p PARTITIONS] [-g GROUPS] [-u USERS] [-n EVENTS]\n"
+        fprintf(stderr, "usage: window_load fill|ends|pace|drain|live -b HOST:PORT -t RAW_TOPIC [-o ROW_TOPIC] [-p PARTITIONS] [-g GROUPS] [-u USERS] [-n EVENTS]\n"
                         "                   [-s STEP_US] [-B FIRST_TIME_MS] [-z CODEC] [-P SERVER_PID] [-e EXPECTED_EVENTS] [-r EVENTS_PER_S] [-d SECONDS] [-S (fields in any order)]\n");
         exit(2);
 }
@@ -323,6 +338,7 @@ int main(int argc, char **argv) {
         if (!opt.brokers || !opt.topic || opt.partitions < 1 || opt.groups < 1 || opt.users < 1) usage();
         if (!strcmp(opt.mode, "fill")) fill();
         if (!strcmp(opt.mode, "ends")) ends();
+        if (!strcmp(opt.mode, "pace")) pace();
         if (!opt.out) usage();
         if (!strcmp(opt.mode, "drain")) drain();
         if (!strcmp(opt.mode, "live")) live();

@@ -12,6 +12,7 @@ import time
 import urllib.request
 
 from . import aggregate_goals, rivals
+from .aggregate_goals import KILLS
 from .drive import load
 from .process import Process, cpu_seconds, rss_mib
 
@@ -29,6 +30,8 @@ GROUPS = (10, 1_000, 100_000)
 INPUTS = ("none", "lz4", "zstd", "shuffled")
 RIVAL_ROUNDS = 1
 LIVE_ROUNDS = 2
+RECOVERY_RATE = 200_000
+BETWEEN_KILLS_S = 4
 # What comes late in the rivals only because they read partitions at different speeds must not be dropped, or they would count less.
 CATCH_UP_GRACE_MS = 600_000
 WAIT_S = 120
@@ -62,6 +65,7 @@ def tifo(choice, fleet, results):
     for _ in range(min(LIVE_ROUNDS, choice.runs)):
         for kind in ("append", "field"):
             attempt(results, f"tifo, {kind} time", lambda kind=kind: live(choice, fleet, results, kind))
+    attempt(results, "tifo, recovery", lambda: recovery(choice, fleet, results))
     attempt(results, "tifo, produce", lambda: produce(choice, fleet, results))
 
 
@@ -200,6 +204,43 @@ def live(choice, fleet, results, kind):
         fleet.drop(server)
 
 
+def recovery(choice, fleet, results):
+    """kill -9 under full load: from the ready line of the next start to the first new decision, which comes with rows."""
+    kills, server = KILLS if not choice.quick else 2, fleet.make("tifo")
+    with_roles(fleet, server, "broker,aggregator,http", definition(window="500ms", grace="0ms"))
+    server.start()
+    server.listen = server.address
+    sender = None
+    try:
+        create(fleet, server)
+        command = [fleet.tools.window_load, "pace", "-b", server.address, "-t", "raw", "-p", PARTITIONS, "-r", RECOVERY_RATE, "-d", (kills + 1) * (BETWEEN_KILLS_S + 1)]
+        sender = Process(command, fleet.log("pace"), ready_timeout_s=None)
+        for kill in range(kills):
+            time.sleep(BETWEEN_KILLS_S + 0.1 * kill)
+            before = status(server)
+            server.kill_9()
+            server.start()
+            results.add("aggregate-recovery", "tifo", rows_again_ms=until_rows(server), start_ms=server.process.ready_ms,
+                        events_per_s=before["counted"] / (BETWEEN_KILLS_S * (kill + 1)))
+        sent = json.loads(sender.line(WAIT_S))
+        if sent["sent"] / sent["seconds"] < 0.95 * RECOVERY_RATE:
+            results.fail("aggregate-recovery", "tifo", f"the load was {sent['sent'] / sent['seconds']:.0f} events/s")
+    finally:
+        if sender:
+            sender.stop()
+        fleet.drop(server)
+
+
+def until_rows(server):
+    """Milliseconds from now until the first new decision; what the log holds of older ones was read before the ready line."""
+    began, known = time.monotonic(), status(server)["decisions"]
+    while status(server)["decisions"] <= known:
+        if time.monotonic() - began > WAIT_S:
+            raise RuntimeError("no rows after kill -9")
+        time.sleep(0.005)
+    return (time.monotonic() - began) * 1000
+
+
 def produce(choice, fleet, results):
     """The server's CPU for the same events with the aggregator off and on, by turns; `on` holds the counting, which is known from a log that is full."""
     events = PRODUCED[choice.quick]
@@ -333,12 +374,15 @@ def live_load(fleet, server, seconds, raw="raw", out="out"):
     return load([fleet.tools.window_load, "live", "-b", server.address, "-t", raw, "-o", out, "-p", PARTITIONS, "-r", LIVE_RATE, "-d", seconds])
 
 
+def status(server):
+    with urllib.request.urlopen(f"http://{server.process.ready['http']}/v1/aggregates/out", timeout=10) as answer:
+        return json.load(answer)
+
+
 def await_counted(server, events):
-    address = server.process.ready["http"]
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"http://{address}/v1/aggregates/out", timeout=10) as answer:
-            if json.load(answer)["counted"] >= events:
-                return
+        if status(server)["counted"] >= events:
+            return
         time.sleep(0.05)
     raise RuntimeError("not everything was counted in time")

@@ -32,6 +32,7 @@ TITLES = {
     "aggregate-groups": "The same by the number of groups, one window",
     "aggregate-voters": "A million users who vote once each",
     "aggregate-live": "Window end to consumer, 5,000 events/s, 500 groups",
+    "aggregate-recovery": "After kill -9 under 200,000 events/s, windows of 500 ms, grace 0",
     "aggregate-produce": "Producing with the aggregator on and off",
     "partitions": "Thousands of partitions (Tifo under a limit of 4,096 open files)",
 }
@@ -58,11 +59,15 @@ class Results:
         """One line of the goals; `kept` is None where there is nothing to judge by."""
         self.goals.append({"measure": measure, "goal": goal, "measured": measured, "": "not measured" if kept is None else "kept" if kept else "missed"})
 
-    def median(self, part, server, name, **cell):
-        """Over the rounds; None when there is no sample."""
+    def at_most(self, measure, value, limit, unit):
+        """A goal that is one number."""
+        self.goal(measure, f"<= {limit} {unit}", f"{short(value)} {unit}" if value is not None else "", value <= limit if value is not None else None)
+
+    def median(self, part, server, name, middle=statistics.median, **cell):
+        """Over the rounds, or what else `middle` makes of them; None when there is no sample."""
         found = [sample[name] for sample in self.samples
                  if sample["part"] == part and sample["server"] == server and name in sample and all(sample.get(key) == value for key, value in cell.items())]
-        return statistics.median(found) if found else None
+        return middle(found) if found else None
 
     def note_times(self, build_s, measure_s):
         self.facts["time to build / to measure"] = f"{build_s:.0f} s / {measure_s:.0f} s"

@@ -23,9 +23,10 @@ class Tifo:
 
     def __init__(self, fleet, arguments=("--roles", "broker")):
         self.fleet, self.arguments, self.data = fleet, arguments, fleet.directory("tifo")
+        self.listen = "127.0.0.1:0"
 
     def start(self):
-        ports = ["--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
+        ports = ["--kafka", self.listen, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]
         where = [] if "--ephemeral" in self.arguments else ["--data-dir", self.data]
         self.process = Process([*self.prefix, self.fleet.tools.tifo, "serve", *self.arguments, *where, *ports], self.fleet.log("tifo"))
         self.pid, self.address = self.process.pid, self.process.ready.get("kafka")
