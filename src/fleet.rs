@@ -36,7 +36,7 @@ impl Fleet for LocalFleet {
         let listen = std::net::SocketAddr::from((self.host, 0)).to_string();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--roles", "mqtt", "--mqtt-role", "subscribe", "--upstream", upstream]);
-        command.args(["--cluster", cluster, "--mqtt", &listen]);
+        command.args(["--cluster", cluster, "--mqtt", &listen]).env("TIFO_MQTT__WEBSOCKET_LISTEN", &listen);
         // What holds for this node alone is not for its followers.
         for own in ["TIFO_MQTT__NODE", "TIFO_MQTT__AUTOSCALE", "TIFO_MQTT__DOWNSTREAM"] {
             command.env_remove(own);

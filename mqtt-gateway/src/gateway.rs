@@ -97,7 +97,7 @@ impl MqttGateway {
             open.publish_prefixes.push(STREAMS.to_owned());
         }
         let edge = Edge::start(&open, reception.clone())?;
-        let node = Node::new(node_name(config), config, edge.addr(), Arc::new(EdgeHost(edge.clone())));
+        let node = Node::new(node_name(config), config, &edge, Arc::new(EdgeHost(edge.clone())));
         // Reports that came before this were refused, and come again.
         let _ = reception.node.set(node.clone());
         let (delivering, serving) = (shutdown.child_token(), shutdown.child_token());

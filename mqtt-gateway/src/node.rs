@@ -9,6 +9,7 @@ use crate::{
     bridge::{self, Account, Elsewhere, Lane, Report, Uplink},
     cluster::{Fleet, NodeReport, Order, Policy, Registry, Scaling, Sealed, report_topic},
     config::Autoscale,
+    edge::Edge,
     hub::Publisher,
     message::{Message, Origin},
 };
@@ -55,6 +56,7 @@ pub struct Node {
     pub name: String,
     config: MqttConfig,
     address: SocketAddr,
+    websocket: Option<SocketAddr>,
     host: Arc<dyn Host>,
     registry: Arc<Mutex<Registry>>,
     connected: Arc<AtomicBool>,
@@ -73,11 +75,12 @@ struct Cores {
 }
 
 impl Node {
-    pub fn new(name: String, config: &MqttConfig, address: SocketAddr, host: Arc<dyn Host>) -> Arc<Self> {
+    pub fn new(name: String, config: &MqttConfig, edge: &Edge, host: Arc<dyn Host>) -> Arc<Self> {
         Arc::new(Self {
             name,
             config: config.clone(),
-            address,
+            address: edge.addr(),
+            websocket: edge.websocket_addr(),
             registry: Arc::new(Mutex::new(Registry::new(&config.cluster_key))),
             connected: Arc::new(AtomicBool::new(config.upstream.is_none())),
             draining: AtomicBool::new(false),
@@ -164,6 +167,7 @@ impl Node {
             role: self.config.role,
             cluster: self.config.cluster.clone(),
             address: self.address.to_string(),
+            websocket: self.websocket.map(|address| format!("ws://{address}/mqtt")),
             connections: load.connections,
             max_connections: self.config.limits.max_connections,
             cpu: self.cores.lock().used,

@@ -395,6 +395,29 @@ async fn a_will_waits_for_its_delay_or_the_end_of_the_session() {
 }
 
 #[tokio::test]
+async fn who_comes_back_with_a_smaller_window_gets_no_more_than_it_takes() {
+    let gateway = gateway().await;
+    let kept = Hello { clean_start: false, properties: &[0x11, 0, 0, 0, 60], ..Hello::default() };
+    let mut raw = kept.connect(&gateway).await;
+    subscribe(&mut raw, "streams/#", 1).await;
+    for (topic, payload) in [("streams/a", "1"), ("streams/b", "2")] {
+        tell(gateway.edge(), topic, payload, false).await;
+        assert_eq!(message(&mut raw).await.4, payload);
+    }
+    drop(raw);
+    let one = Hello { properties: &[0x11, 0, 0, 0, 60, 0x21, 0, 1], ..kept };
+    let mut raw = one.connect(&gateway).await;
+    tell(gateway.edge(), "streams/c", "3", false).await;
+    for (repeated, expected) in [(0b1000, "1"), (0b1000, "2"), (0, "3")] {
+        let (flags, _, id, _, payload) = message(&mut raw).await;
+        assert_eq!((flags, &*payload), (0b0010 | repeated, expected));
+        raw.ping().await;
+        raw.send(&frame(0x40, &[&id.to_be_bytes()])).await;
+    }
+    raw.ping().await;
+}
+
+#[tokio::test]
 async fn a_draining_node_tells_where_to_go() {
     let gateway = gateway().await;
     let mut five = Hello::default().connect(&gateway).await;

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use support::{MemoryLog, PATIENCE, TestRow, config, start};
+use support::{MemoryLog, PATIENCE, Raw, TestRow, config, frame, start, string};
 use tifo_mqtt_gateway::{Fleet, MqttConfig, MqttGateway, MqttRole, NodeReport};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -202,13 +202,21 @@ async fn a_cluster_starts_nodes_and_drains_what_is_too_much() {
     let started = Arc::new(Mutex::new(Vec::new()));
     let fleet = Here { runtime: tokio::runtime::Handle::current(), started: started.clone() };
     let config =
-        MqttConfig { autoscale: Some("1..2".into()), scale_hold_ms: 2_000, ..follower_of(&main, MqttRole::Publish) };
+        MqttConfig { autoscale: Some("1..2".into()), scale_hold_ms: 4_000, ..follower_of(&main, MqttRole::Publish) };
     let publish = MqttGateway::start_node(config, Some(Arc::new(fleet)), CancellationToken::new()).await.unwrap();
     until(|| publish.cluster().nodes.len() == 1).await;
     let first = started.lock().unwrap()[0].clone();
-    // One more than the crowd needs, with the only viewer; so the first one goes.
-    let second = node(&publish, MqttRole::Subscribe).await;
+    let mut moved = Raw::connect(&first).await;
+    moved.send(&frame(0x10, &[&string("MQTT"), &[5, 2, 0, 0, 0], &string("moved")])).await;
+    // One more than the crowd needs, with the most viewers; so the first one goes.
+    let config =
+        MqttConfig { websocket_listen: Some("127.0.0.1:0".into()), ..follower_of(&publish, MqttRole::Subscribe) };
+    let second = MqttGateway::start_node(config, None, CancellationToken::new()).await.unwrap();
     let mut viewer = Viewer::new(&second, "streams/#").await;
+    let _another = Viewer::new(&second, "streams/#").await;
+    let goodbye = String::from_utf8_lossy(&moved.rest().await).into_owned();
+    let websocket = second.edge().websocket_addr().unwrap();
+    assert!(goodbye.ends_with(&format!("{} ws://{websocket}/mqtt", second.addr())), "{goodbye:?}");
     timeout(PATIENCE, first.drained()).await.unwrap();
     append(&log, 0, "c");
     assert_eq!(viewer.message().await.0["channel_id"], "c");

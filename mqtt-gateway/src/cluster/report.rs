@@ -17,6 +17,8 @@ pub struct NodeReport {
     pub cluster: String,
     /// Where clients connect.
     pub address: String,
+    /// Where they connect by WebSocket, `ws://…`, if the node has a port for that.
+    pub websocket: Option<String>,
     /// Clients with a session, following nodes included.
     pub connections: usize,
     pub max_connections: usize,
@@ -49,7 +51,7 @@ pub struct Sealed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// Let go of the clients; those that speak MQTT 5 are told this address.
+    /// Let go of the clients; those that speak MQTT 5 are told these addresses.
     Drain(Option<String>),
 }
 
@@ -62,8 +64,27 @@ pub fn orders_topic(node: &str) -> String {
 }
 
 impl NodeReport {
+    /// Where clients of another node may go, as a Server Reference: addresses with spaces between (4.11 of MQTT 5).
+    pub fn reference(&self) -> String {
+        let websocket = self.websocket.iter().map(String::as_str);
+        [self.address.as_str()].into_iter().chain(websocket).collect::<Vec<_>>().join(" ")
+    }
+
     /// Itself and all that follow it.
     pub fn count(&self) -> usize {
         1 + self.nodes.iter().map(Self::count).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_names_every_way_in() {
+        let mut report = NodeReport { address: "10.0.0.1:1883".into(), ..NodeReport::default() };
+        assert_eq!(report.reference(), "10.0.0.1:1883");
+        report.websocket = Some("ws://10.0.0.1:9001/mqtt".into());
+        assert_eq!(report.reference(), "10.0.0.1:1883 ws://10.0.0.1:9001/mqtt");
     }
 }

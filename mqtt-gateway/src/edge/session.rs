@@ -49,6 +49,8 @@ pub struct Pending {
 #[derive(Debug, Default)]
 pub struct Outgoing {
     in_flight: VecDeque<(u16, Pending)>,
+    /// So many of these, the oldest, have been sent on this connection; the others come from the one before.
+    sent: usize,
     last_id: u16,
     backlog: VecDeque<Pending>,
     /// Filters whose retained messages the client has yet to get.
@@ -113,8 +115,10 @@ impl Session {
     /// Takes the acknowledged message off; `false`: it was not in flight.
     pub fn acknowledged(&mut self, packet_id: u16) -> bool {
         let Some(outgoing) = &mut self.outgoing else { return false };
-        let place = outgoing.in_flight.iter().position(|(id, _)| *id == packet_id);
-        place.is_some_and(|place| outgoing.in_flight.remove(place).is_some())
+        let Some(place) = outgoing.in_flight.iter().position(|(id, _)| *id == packet_id) else { return false };
+        outgoing.in_flight.remove(place);
+        outgoing.sent -= usize::from(place < outgoing.sent);
+        true
     }
 
     /// The connection has gone: what QoS 0 promised ends with it.
@@ -122,6 +126,7 @@ impl Session {
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.backlog.retain(|pending| pending.qos > 0);
             outgoing.catch_up.clear();
+            outgoing.sent = 0;
         }
         self.tidy();
     }
@@ -171,13 +176,17 @@ impl Outgoing {
                 break;
             }
         }
+        // Whoever has a place in the window for it has been sent all the others.
         self.in_flight.push_back((self.last_id, pending));
+        self.sent = self.in_flight.len();
         self.last_id
     }
 
-    /// Everything unacknowledged, in its order, to be sent again (4.4).
-    pub fn unacknowledged(&self) -> Vec<(u16, Pending)> {
-        self.in_flight.iter().cloned().collect()
+    /// The next unacknowledged message that this connection has to be sent again (4.4), as far as its window allows (3.3.4).
+    pub fn again(&mut self, window: usize) -> Option<(u16, Pending)> {
+        let next = self.in_flight.get(self.sent).filter(|_| self.sent < window)?;
+        self.sent += 1;
+        Some(next.clone())
     }
 }
 
@@ -244,10 +253,25 @@ mod tests {
         outgoing.last_id = u16::MAX;
         assert_eq!(outgoing.fly(pending("a", "2", 1)), 2);
         assert!(session.acknowledged(2) && !session.acknowledged(2) && !session.acknowledged(9));
-        assert_eq!(session.outgoing().unacknowledged().len(), 1);
+        assert_eq!(session.in_flight(), 1);
         assert!(session.acknowledged(1));
         session.tidy();
         assert!(session.outgoing.is_none());
+    }
+
+    #[test]
+    fn a_smaller_window_is_kept_when_a_client_comes_back() {
+        let mut session = session();
+        for number in ["1", "2", "3"] {
+            session.outgoing().fly(pending(number, number, 1));
+        }
+        assert!(session.outgoing().again(9).is_none(), "all have been sent on this connection");
+        session.leave();
+        let again = |session: &mut Session| session.outgoing().again(2).map(|(id, _)| id);
+        assert_eq!([again(&mut session), again(&mut session), again(&mut session)], [Some(1), Some(2), None]);
+        assert!(session.acknowledged(2));
+        assert_eq!([again(&mut session), again(&mut session)], [Some(3), None]);
+        assert!(session.acknowledged(3) && session.acknowledged(1) && again(&mut session).is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     },
     Ending, Worker,
     connection::Phase,
-    is_alive, key,
+    is_alive,
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -157,8 +157,7 @@ impl Worker {
         metrics::gauge!("tifo_mqtt_clients").increment(1.0);
         self.say(slot, |version, out| answer::welcome(version, welcome, out))?;
         self.schedule(slot);
-        if present && let Some(connection) = self.connections.get_mut(key(slot)) {
-            self.outlet.repeat(connection, slot);
+        if present {
             self.pump(slot);
         }
         Ok(())

@@ -93,6 +93,10 @@ impl Outlet {
             }
             let window = connection.window();
             let Some(session) = connection.session.as_deref_mut() else { return false };
+            if let Some((packet_id, pending)) = session.outgoing.as_mut().and_then(|outgoing| outgoing.again(window)) {
+                self.send_qos_1(connection, slot, &pending, (packet_id, true));
+                continue;
+            }
             let has_window = session.in_flight() < window;
             let next = session.outgoing.as_mut().and_then(|outgoing| outgoing.next(has_window));
             match next {
@@ -106,27 +110,21 @@ impl Outlet {
         }
     }
 
-    /// Sends again what was not acknowledged before the client went (4.4).
-    pub fn repeat(&mut self, connection: &mut Connection, slot: Slot) {
-        let outgoing = connection.session.as_ref().and_then(|session| session.outgoing.as_ref());
-        for (packet_id, pending) in outgoing.map(|outgoing| outgoing.unacknowledged()).unwrap_or_default() {
-            let ids = pending.more_ids.as_deref().unwrap_or_default();
-            let place = Some((packet_id, true));
-            self.pass(connection, slot, &pending.publication, 1, pending.retain, pending.id, ids, place);
-        }
-    }
-
     fn fly(&mut self, connection: &mut Connection, slot: Slot, pending: Pending) {
         if pending.publication.has_expired(self.now) {
             return;
         }
         let Some(session) = connection.session.as_deref_mut() else { return };
         let packet_id = session.outgoing().fly(pending.clone());
+        self.send_qos_1(connection, slot, &pending, (packet_id, false));
+    }
+
+    /// `place`: packet id and repetition. What the client does not take at all is as good as acknowledged.
+    fn send_qos_1(&mut self, connection: &mut Connection, slot: Slot, pending: &Pending, place: (u16, bool)) {
         let ids = pending.more_ids.as_deref().unwrap_or_default();
-        let place = Some((packet_id, false));
-        let fits = self.pass(connection, slot, &pending.publication, 1, pending.retain, pending.id, ids, place);
+        let fits = self.pass(connection, slot, &pending.publication, 1, pending.retain, pending.id, ids, Some(place));
         if !fits && let Some(session) = connection.session.as_deref_mut() {
-            session.acknowledged(packet_id);
+            session.acknowledged(place.0);
         }
     }
 
