@@ -16,11 +16,11 @@ from rig import Tifo, eventually, read_topic
 # 1,000 by protocol-tests/pipeline/soak.
 KILLS = int(os.environ.get("TIFO_KILLS", "100"))
 RATE = 1000
-SECONDS_A_KILL = 10
+SECONDS_A_KILL = 40
 # From "just back" to "in full flow".
 ACKNOWLEDGEMENTS_BEFORE_A_KILL = (1, 250)
 # From the ready line to the first new rows of a window: 2,000 for a release build on a machine of its own, more for CI's debug build among others.
-OUTPUT_AGAIN_MS = int(os.environ.get("TIFO_OUTPUT_AGAIN_MS", "10000"))
+OUTPUT_AGAIN_MS = int(os.environ.get("TIFO_OUTPUT_AGAIN_MS", "20000"))
 PARTITIONS = 4
 
 
