@@ -9,7 +9,7 @@ use tifo_broker::{ClientError, LogClient, client::Fetched};
 use tifo_storage::record_batch::{BatchError, RecordBatch, Records, batches};
 use tokio::time::Instant;
 
-pub const FETCH_BYTES: usize = 1 << 20;
+pub const FETCH_BYTES: usize = 512 << 10;
 /// Cap on what one batch of the raw topic may decompress to; a larger one goes to the bad topic as a whole.
 pub const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 /// Longest poll; new partitions are found within this time even when nothing comes.

@@ -60,6 +60,7 @@ static rd_kafka_t *client(rd_kafka_type_t type, int low_latency) {
                 set(conf, "batch.num.messages", "10000");
                 set(conf, "reconnect.backoff.ms", "10");
                 set(conf, "reconnect.backoff.max.ms", "50");
+                if (low_latency) set(conf, "socket.nagle.disable", "true");
                 rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
         } else {
                 set(conf, "group.id", "window_load");
@@ -131,16 +132,17 @@ static void await_all(rd_kafka_t *rk, int64_t count) {
         if (failed) die("produce", "events are lost");
 }
 
+/* A group's events are all in one partition, as those of a key are. */
 static void fill(void) {
         rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, 0);
         rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, opt.topic, NULL);
         char payload[EVENT_BYTES + 1];
         double cpu = cpu_seconds_of(opt.server), start = monotonic_seconds();
         for (int64_t i = 0; i < opt.events; i++) {
-                uint64_t random = mixed((uint64_t)i);
+                int group = (int)(mixed((uint64_t)i) % (uint64_t)opt.groups);
                 int64_t time_ms = opt.base_ms + i * opt.step_us / 1000;
-                event(payload, i, time_ms, "ch-", (int)(random % (uint64_t)opt.groups));
-                send_event(rk, topic, (int)((random >> 40) % (uint64_t)opt.partitions), time_ms, payload);
+                event(payload, i, time_ms, "ch-", group);
+                send_event(rk, topic, group % opt.partitions, time_ms, payload);
                 if (i % 256 == 0) rd_kafka_poll(rk, 0);
         }
         await_all(rk, opt.events);
@@ -197,23 +199,30 @@ static int partitions_of_out(rd_kafka_t *rk) {
         }
 }
 
-/* Calls `on_row` with each row, as text; it says when to end. */
+static void take(rd_kafka_message_t *message, int (*on_row)(const char *row)) {
+        static char text[1 << 16];
+        if (!message->err && message->len < sizeof text) {
+                memcpy(text, message->payload, message->len);
+                text[message->len] = 0;
+                on_row(text);
+        }
+        rd_kafka_message_destroy(message);
+}
+
+/* Calls `on_row` with each row, as text; it says when to end. Waits for one row, then takes what else is there: a batch would be waited for until it is full. */
 static void rows(rd_kafka_t *rk, int (*on_row)(const char *row), int (*is_over)(void)) {
         static rd_kafka_message_t *messages[BATCH];
-        static char text[1 << 16];
         rd_kafka_queue_t *queue = assign(rk, partitions_of_out(rk));
         for (double last = monotonic_seconds(); !is_over();) {
-                ssize_t got = rd_kafka_consume_batch_queue(queue, 50, messages, BATCH);
-                if (got > 0) last = monotonic_seconds();
-                else if (monotonic_seconds() - last > STALL_SECONDS) die("rows", "no row for 120 s");
-                for (ssize_t i = 0; i < got; i++) {
-                        if (!messages[i]->err && messages[i]->len < sizeof text) {
-                                memcpy(text, messages[i]->payload, messages[i]->len);
-                                text[messages[i]->len] = 0;
-                                on_row(text);
-                        }
-                        rd_kafka_message_destroy(messages[i]);
+                rd_kafka_message_t *first = rd_kafka_consume_queue(queue, 50);
+                if (!first) {
+                        if (monotonic_seconds() - last > STALL_SECONDS) die("rows", "no row for 120 s");
+                        continue;
                 }
+                last = monotonic_seconds();
+                take(first, on_row);
+                ssize_t got = rd_kafka_consume_batch_queue(queue, 0, messages, BATCH);
+                for (ssize_t i = 0; i < got; i++) take(messages[i], on_row);
         }
 }
 

@@ -212,7 +212,6 @@ def recovery(choice, fleet, results):
     server.listen = server.address
     sender = None
     try:
-        create(fleet, server)
         command = [fleet.tools.window_load, "pace", "-b", server.address, "-t", "raw", "-p", PARTITIONS, "-r", RECOVERY_RATE, "-d", (kills + 1) * (BETWEEN_KILLS_S + 1)]
         sender = Process(command, fleet.log("pace"), ready_timeout_s=None)
         for kill in range(kills):

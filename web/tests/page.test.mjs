@@ -10,9 +10,9 @@ import { Proxy } from "./proxy.mjs";
 
 const TIFO = process.env.TIFO_URL;
 /** A window of two seconds, its grace, its idle time-out, and a slow machine. */
-const WINDOW_MS = 20_000;
+const WINDOW_MS = 60_000;
 /** Five seconds is the goal for a viewer whose node was lost; the rest is for a slow machine. */
-const BACK_MS = 10_000;
+const BACK_MS = 20_000;
 const SIDE_BY_SIDE = 3;
 
 let browser;
