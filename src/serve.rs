@@ -1,6 +1,8 @@
 //! `tifo serve`: starts the parts in the order of the flow, says when everything answers, and stops them in turn.
 
 use anyhow::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,8 +15,8 @@ use std::{
 };
 use tifo_aggregator::{State, Status};
 use tifo_broker::{LogClient, clock::Clock, durability::patience::worker_threads};
-use tifo_http_gateway::{Aggregates, Hooks, HttpGateway, MqttEdge};
-use tifo_mqtt_gateway::MqttGateway;
+use tifo_http_gateway::{Aggregates, Cause, Hooks, HttpGateway, Ingest, MqttEdge, NotTaken};
+use tifo_mqtt_gateway::{MqttGateway, Reason, TapRefused, Taps};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -154,7 +156,11 @@ impl Parts {
         if settings.roles.contains(&Role::Http) {
             let edge = mqtt.clone().map(|gateway| Arc::new(WebSockets(gateway)) as Arc<dyn MqttEdge>);
             let hooks = hooks(metrics, aggregates.clone(), mqtt.clone(), clock);
-            http = Some(HttpGateway::start(settings.http_config(), client, edge, hooks).await?);
+            let gateway = HttpGateway::start(settings.http_config(), client, edge, hooks).await?;
+            if let Some(mqtt) = &mqtt {
+                mqtt.take_taps(Arc::new(IntoStreams(gateway.ingest())));
+            }
+            http = Some(gateway);
         }
         Ok(Self { log, aggregates, mqtt, http, stop_readers })
     }
@@ -202,6 +208,25 @@ impl MqttEdge for WebSockets {
 
     fn adopt(&self, socket: OwnedFd, read: Vec<u8>) -> io::Result<()> {
         self.0.edge().adopt(socket, read)
+    }
+}
+
+/// `taps/{stream}` of the MQTT gateway leads into the streams.
+#[derive(Debug)]
+struct IntoStreams(Ingest);
+
+#[async_trait]
+impl Taps for IntoStreams {
+    async fn take(&self, stream: &str, events: Bytes, committed: bool) -> Result<(), TapRefused> {
+        self.0.take(stream, events, committed).await.map_err(|NotTaken { cause, why }| {
+            let reason = match cause {
+                Cause::UnknownStream => Reason::TOPIC_INVALID,
+                Cause::BadEvent => Reason::PAYLOAD_FORMAT_INVALID,
+                Cause::Limit => Reason::QUOTA_EXCEEDED,
+                Cause::Log => Reason::IMPLEMENTATION,
+            };
+            TapRefused { reason, why }
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     aggregates::Aggregates, batcher::Batcher, body::Receiving, config::HttpConfig, connection::Server,
-    error::HttpError, rate::Rate, routes, stream::Stream, websocket::MqttEdge,
+    error::HttpError, ingest::Ingest, rate::Rate, routes, stream::Stream, websocket::MqttEdge,
 };
 
 /// How often the rates are taken.
@@ -57,11 +57,10 @@ impl fmt::Debug for Hooks {
 /// What requests need.
 pub struct Shared {
     pub config: HttpConfig,
-    pub streams: BTreeMap<String, Arc<Stream>>,
+    pub ingest: Ingest,
     pub client: Arc<dyn LogClient>,
     pub mqtt_edge: Option<Arc<dyn MqttEdge>>,
     pub hooks: Hooks,
-    pub clock: Clock,
     pub receiving: Receiving,
     pub rate: Rate,
     pub stop: CancellationToken,
@@ -71,7 +70,7 @@ pub struct Shared {
 
 impl Shared {
     pub fn accepted(&self) -> u64 {
-        self.streams.values().map(|stream| stream.accepted.load(Ordering::Relaxed)).sum()
+        self.ingest.streams.values().map(|stream| stream.accepted.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -112,12 +111,11 @@ impl HttpGateway {
         }
         let shared = Arc::new(Shared {
             receiving: Receiving::new(config.max_receiving_bytes),
+            ingest: Ingest { streams: Arc::new(streams), clock: Clock::system(), patience: config.request_timeout() },
             config,
-            streams,
             client,
             mqtt_edge,
             hooks,
-            clock: Clock::system(),
             rate: Rate::default(),
             stop: CancellationToken::new(),
             handovers: TaskTracker::new(),
@@ -130,6 +128,11 @@ impl HttpGateway {
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The streams, for events that come otherwise than over HTTP; refuses them once the gateway stops.
+    pub fn ingest(&self) -> Ingest {
+        self.shared.ingest.clone()
     }
 
     /// Events accepted since the start.
@@ -151,7 +154,7 @@ impl HttpGateway {
         if tokio::time::timeout(patience, in_progress).await.is_err() {
             tracing::warn!("some HTTP connections did not end in time");
         }
-        self.shared.streams.values().for_each(|stream| stream.buffer.close());
+        self.shared.ingest.streams.values().for_each(|stream| stream.buffer.close());
         let abandon = self.abandon.clone();
         let clock = tokio::spawn(async move {
             tokio::time::sleep(patience).await;

@@ -1,4 +1,5 @@
-//! `POST /v1/streams/{stream}/events`: from a request to the stream's buffer, and back with the log's answer.
+//! `POST /v1/streams/{stream}/events`: from a request to the stream's buffer, and back with the log's answer. [`Ingest`] is the
+//! same way for events that come otherwise.
 
 use axum::{
     Json,
@@ -11,7 +12,12 @@ use bytes::Bytes;
 use metrics::counter;
 use serde::Serialize;
 use serde_json::json;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tifo_broker::clock::Clock;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -24,6 +30,11 @@ use crate::{
     producer::Producer,
     stream::Stream,
 };
+
+const BUFFER_FULL: &str = "buffer-full";
+
+/// What the log says of committed events.
+type Answer = oneshot::Receiver<Result<Vec<Placed>, NotStored>>;
 
 /// When the answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +59,97 @@ enum CommittedAnswer<'a> {
     Many { results: Vec<Stored<'a>> },
 }
 
+/// The streams for events that come by another protocol: the same checks, buffers and log.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    pub(crate) streams: Arc<BTreeMap<String, Arc<Stream>>>,
+    pub(crate) clock: Clock,
+    /// How long the log may take to answer.
+    pub(crate) patience: Duration,
+}
+
+/// Why events were not taken, in words as HTTP says them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    pub cause: Cause,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    UnknownStream,
+    /// The sender's fault: as it is, it will never be taken.
+    BadEvent,
+    /// More than an event may have, or than is kept at the moment.
+    Limit,
+    /// The log did not take it, or has not answered, or the gateway is stopping.
+    Log,
+}
+
+impl Ingest {
+    /// Takes one JSON event, or an array of them. `committed`: returns when the log has them; else when they are buffered.
+    pub async fn take(&self, stream: &str, body: Bytes, committed: bool) -> Result<(), NotTaken> {
+        self.try_take(stream, body, committed).await.map_err(|problem| NotTaken::new(&problem))
+    }
+
+    async fn try_take(&self, stream: &str, body: Bytes, committed: bool) -> Result<(), Problem> {
+        let stream = self.stream(stream)?;
+        let events = stream.schema.read(Format::Json, &body).map_err(bad_event)?;
+        if !committed {
+            return self.buffer(stream, body, events).map(drop);
+        }
+        let (caller, answer) = oneshot::channel();
+        push(stream, self.entry(body, events, Waiter::Committed(caller), None))?;
+        self.committed(stream, answer).await.map(drop)
+    }
+
+    fn stream(&self, wanted: &str) -> Result<&Arc<Stream>, Problem> {
+        self.streams.get(wanted).ok_or_else(|| {
+            let names: Vec<&str> = self.streams.keys().map(String::as_str).collect();
+            let detail = format!("there is no stream `{wanted}`; there are: {}", names.join(", "));
+            Problem::new(StatusCode::NOT_FOUND, "unknown-stream", detail).with("streams", names)
+        })
+    }
+
+    fn entry(&self, body: Bytes, events: Events, waiter: Waiter, producer: Option<Producer>) -> Entry {
+        let received_ms = self.clock.now_ms();
+        Entry { body, keys: events.keys, events: events.spans, received_ms, waiter, producer }
+    }
+
+    /// The number of events.
+    fn buffer(&self, stream: &Stream, body: Bytes, events: Events) -> Result<usize, Problem> {
+        let accepted = events.spans.len();
+        push(stream, self.entry(body, events, Waiter::Nobody, None))?;
+        count(stream, "buffered", accepted);
+        Ok(accepted)
+    }
+
+    /// Where the events lie.
+    async fn committed(&self, stream: &Stream, answer: Answer) -> Result<Vec<Placed>, Problem> {
+        let placed = match tokio::time::timeout(self.patience, answer).await {
+            Ok(Ok(Ok(placed))) => placed,
+            Ok(Ok(Err(NotStored(reason)))) => return Err(refused(&reason)),
+            Ok(Err(_)) => return Err(stopping()),
+            Err(_) => return Err(no_answer(self.patience, stream)),
+        };
+        count(stream, "committed", placed.len());
+        Ok(placed)
+    }
+}
+
+impl NotTaken {
+    fn new(problem: &Problem) -> Self {
+        let cause = match problem.status() {
+            StatusCode::NOT_FOUND => Cause::UnknownStream,
+            StatusCode::BAD_REQUEST => Cause::BadEvent,
+            StatusCode::PAYLOAD_TOO_LARGE => Cause::Limit,
+            _ if problem.kind() == BUFFER_FULL => Cause::Limit,
+            _ => Cause::Log,
+        };
+        Self { cause, why: problem.detail().to_owned() }
+    }
+}
+
 pub async fn post_events(
     State(shared): State<Arc<Shared>>,
     Path(stream): Path<String>,
@@ -61,7 +163,7 @@ pub async fn post_events(
 }
 
 async fn accept(shared: &Shared, stream: &str, request: Request) -> Result<Response, Problem> {
-    let stream = shared.streams.get(stream).ok_or_else(|| unknown_stream(shared, stream))?;
+    let stream = shared.ingest.stream(stream)?;
     let ack = ack(request.uri().query().unwrap_or_default())?;
     let format = format(request.headers())?;
     let producer = Producer::from_headers(request.headers())?;
@@ -72,7 +174,10 @@ async fn accept(shared: &Shared, stream: &str, request: Request) -> Result<Respo
     let body = receive(shared, request).await?;
     let events = stream.schema.read(format, &body).map_err(bad_event)?;
     match ack {
-        Ack::Buffered => buffered(shared, stream, body, events),
+        Ack::Buffered => {
+            let accepted = shared.ingest.buffer(stream, body, events)?;
+            Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": accepted }))).into_response())
+        }
         Ack::Committed => committed(shared, stream, format, body, events, producer).await,
     }
 }
@@ -87,13 +192,6 @@ async fn receive(shared: &Shared, request: Request) -> Result<Bytes, Problem> {
     Ok(body)
 }
 
-fn buffered(shared: &Shared, stream: &Stream, body: Bytes, events: Events) -> Result<Response, Problem> {
-    let accepted = events.spans.len();
-    push(stream, entry(shared, body, events, Waiter::Nobody, None))?;
-    count(stream, "buffered", accepted);
-    Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": accepted }))).into_response())
-}
-
 async fn committed(
     shared: &Shared,
     stream: &Stream,
@@ -106,25 +204,14 @@ async fn committed(
     let one_object = format == Format::Json && first == Some(&b'{');
     let (caller, answer) = oneshot::channel();
     let numbered = producer.is_some();
-    let entry = entry(shared, body, events, Waiter::Committed(caller), producer);
+    let entry = shared.ingest.entry(body, events, Waiter::Committed(caller), producer);
     if numbered && entry.fill().bytes > MAX_IDEMPOTENT_BYTES {
         let detail = format!("a numbered request may hold {MAX_IDEMPOTENT_BYTES} bytes, keys and overhead included");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail));
     }
     push(stream, entry)?;
-    let placed = match tokio::time::timeout(shared.config.request_timeout(), answer).await {
-        Ok(Ok(Ok(placed))) => placed,
-        Ok(Ok(Err(NotStored(reason)))) => return Err(refused(&reason)),
-        Ok(Err(_)) => return Err(stopping()),
-        Err(_) => return Err(no_answer(shared, stream)),
-    };
-    count(stream, "committed", placed.len());
+    let placed = shared.ingest.committed(stream, answer).await?;
     Ok(Json(committed_answer(&stream.ingest.topic, &placed, one_object)).into_response())
-}
-
-fn entry(shared: &Shared, body: Bytes, events: Events, waiter: Waiter, producer: Option<Producer>) -> Entry {
-    let received_ms = shared.clock.now_ms();
-    Entry { body, keys: events.keys, events: events.spans, received_ms, waiter, producer }
 }
 
 fn committed_answer<'a>(topic: &'a str, placed: &[Placed], one_object: bool) -> CommittedAnswer<'a> {
@@ -145,7 +232,7 @@ fn push(stream: &Stream, entry: Entry) -> Result<(), Problem> {
         Refusal::Full => {
             let detail =
                 "the buffer is full: the log takes events more slowly than they come; nothing of this was kept";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "buffer-full", detail).retry_after(1)
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, BUFFER_FULL, detail).retry_after(1)
         }
     })
 }
@@ -185,12 +272,6 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
-fn unknown_stream(shared: &Shared, wanted: &str) -> Problem {
-    let names: Vec<&str> = shared.streams.keys().map(String::as_str).collect();
-    let detail = format!("there is no stream `{wanted}`; there are: {}", names.join(", "));
-    Problem::new(StatusCode::NOT_FOUND, "unknown-stream", detail).with("streams", names)
-}
-
 fn bad_event(error: EventError) -> Problem {
     let bad = |kind, detail: String| Problem::new(StatusCode::BAD_REQUEST, kind, detail);
     let at = |index: Option<usize>| index.map_or_else(String::new, |index| format!("event {index}: "));
@@ -227,8 +308,8 @@ fn stopping() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is stopping").retry_after(1)
 }
 
-fn no_answer(shared: &Shared, stream: &Stream) -> Problem {
-    let patience_ms = shared.config.request_timeout_ms;
+fn no_answer(patience: Duration, stream: &Stream) -> Problem {
+    let patience_ms = patience.as_millis();
     let why = stream.trouble().map_or_else(String::new, |trouble| format!(" ({trouble})"));
     let detail = format!("the log has not answered within {patience_ms} ms{why}; the events may or may not be stored");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "commit-timeout", detail).retry_after(1)

@@ -33,6 +33,7 @@ pub use aggregates::{Aggregates, Notation, Refusal};
 pub use config::{HttpConfig, StreamIngest};
 pub use error::HttpError;
 pub use gateway::{Hooks, HttpGateway};
+pub use ingest::{Cause, Ingest, NotTaken};
 pub use partitioner::{murmur2, partition_of};
 pub use poll::{Answer, Poll, Rounds};
 pub use producer::{EPOCH_HEADER, PRODUCER_ID_HEADER, SEQUENCES_HEADER, next_sequence};

@@ -20,7 +20,7 @@ pub async fn healthz() -> &'static str {
 /// Every part answers, and every raw topic is there.
 pub async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let mut missing = (shared.hooks.not_ready)();
-    let waiting = shared.streams.values().filter(|stream| !stream.is_ready());
+    let waiting = shared.ingest.streams.values().filter(|stream| !stream.is_ready());
     missing.extend(waiting.map(|stream| format!("topic {} of stream {}", stream.ingest.topic, stream.ingest.name)));
     if missing.is_empty() {
         return "ready\n".into_response();
@@ -38,7 +38,7 @@ pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 /// What there is to send to.
 pub async fn streams(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let streams: Vec<Value> = shared.streams.values().map(|stream| describe(stream)).collect();
+    let streams: Vec<Value> = shared.ingest.streams.values().map(|stream| describe(stream)).collect();
     Json(json!({ "streams": streams }))
 }
 
@@ -71,7 +71,7 @@ pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
         other => Map::from_iter([("status".to_owned(), other)]),
     };
     let streams: Map<String, Value> =
-        shared.streams.iter().map(|(name, stream)| (name.clone(), stream_status(stream))).collect();
+        shared.ingest.streams.iter().map(|(name, stream)| (name.clone(), stream_status(stream))).collect();
     let events_per_second = json!(shared.rate.per_second());
     let own = json!({
         "accepted_total": shared.accepted(),
@@ -80,7 +80,7 @@ pub async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
     });
     members.insert("http".to_owned(), own);
     members.insert("events_per_second".to_owned(), events_per_second);
-    members.insert("now_ms".to_owned(), json!(shared.clock.now_ms()));
+    members.insert("now_ms".to_owned(), json!(shared.ingest.clock.now_ms()));
     Json(Value::Object(members))
 }
 

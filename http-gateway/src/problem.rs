@@ -42,6 +42,14 @@ impl Problem {
         self.kind
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     fn body(self) -> String {
         let mut members = self.more;
         members.insert("type".to_owned(), json!(format!("{TYPE_PREFIX}{}", self.kind)));

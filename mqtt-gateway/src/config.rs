@@ -1,6 +1,10 @@
 //! What can be set, and every limit of this room by name.
 
-use crate::{MqttError, message::is_node_name};
+use crate::{
+    MqttError,
+    message::is_node_name,
+    reception::{STREAMS, TAPS},
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -242,10 +246,11 @@ impl MqttConfig {
         self.check_place()?;
         for prefix in &self.publish_prefixes {
             // An empty prefix would open the streams to forgers; the hub's matcher cuts a topic's first byte off as a character.
-            let open = prefix.starts_with("streams") || "streams/".starts_with(prefix.as_str());
+            let reaches = |topics: &str| prefix.starts_with(topics) || topics.starts_with(prefix.as_str());
+            let open = prefix.starts_with("streams") || reaches(STREAMS) || reaches(TAPS);
             if open || !prefix.starts_with(|first: char| first.is_ascii_alphanumeric()) {
                 return Err(MqttError::Config(format!(
-                    "mqtt.publish_prefixes: {prefix:?} must begin with a letter or digit and must not reach into streams/"
+                    "mqtt.publish_prefixes: {prefix:?} must begin with a letter or digit and must not reach into {STREAMS} or {TAPS}"
                 )));
             }
         }
@@ -326,7 +331,7 @@ mod tests {
 
     #[test]
     fn prefixes_that_reach_the_streams_are_refused() {
-        for prefix in ["", "s", "streams/", "streams/emoji", "/", "+", "$SYS/", "été/"] {
+        for prefix in ["", "t", "taps/", "taps/emoji", "s", "streams/", "streams/emoji", "/", "+", "$SYS/", "été/"] {
             let config = MqttConfig { publish_prefixes: vec![prefix.into()], ..MqttConfig::default() };
             assert!(config.check().is_err(), "{prefix:?}");
         }

@@ -51,7 +51,7 @@ impl ClientMessages {
 impl Inbound for ClientMessages {
     async fn accept(&self, client_id: &str, publication: &Publication) -> Verdict {
         if !self.admit(publication) {
-            return Verdict::Refused(Reason::QUOTA_EXCEEDED);
+            return Verdict::Refused(Reason::QUOTA_EXCEEDED, None);
         }
         let message = Message {
             topic: Bytes::copy_from_slice(publication.topic().as_bytes()),
@@ -79,6 +79,7 @@ mod tests {
         let publication = |topic: &str| Publication::plain(topic, Bytes::from_static(b"x"), false).unwrap();
         assert_eq!(clients.accept("c", &publication("clients/a")).await, Verdict::FanOut);
         assert_eq!(clients.accept("c", &publication("clients/a")).await, Verdict::FanOut);
-        assert_eq!(clients.accept("c", &publication("clients/b")).await, Verdict::Refused(Reason::QUOTA_EXCEEDED));
+        let refused = Verdict::Refused(Reason::QUOTA_EXCEEDED, None);
+        assert_eq!(clients.accept("c", &publication("clients/b")).await, refused);
     }
 }

@@ -9,12 +9,12 @@ use crate::{
     feed::{ClientMessages, Feed},
     hub::{Hub, Publisher},
     node::{Host, Load, Node},
-    reception::{Reception, STREAMS},
+    reception::{Reception, STREAMS, TAPS, Taps},
 };
 use serde::Serialize;
 use std::{
     net::SocketAddr,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tifo_broker::LogClient;
@@ -29,6 +29,7 @@ pub struct MqttGateway {
     edge: Arc<Edge>,
     counters: Arc<Counters>,
     node: Arc<Node>,
+    reception: Arc<Reception>,
     /// Stops delivery, and following another node.
     delivering: CancellationToken,
     /// Stops the hub.
@@ -90,12 +91,15 @@ impl MqttGateway {
         clients: Option<ClientMessages>,
         shutdown: &CancellationToken,
     ) -> Result<Self, MqttError> {
-        let reception = Arc::new(Reception { node: OnceLock::new(), clients });
         let mut open = config.clone();
         open.publish_prefixes.push(REPORTS.to_owned());
+        if clients.is_some() {
+            open.publish_prefixes.push(TAPS.to_owned());
+        }
         if config.role == MqttRole::Publish && config.upstream.is_none() {
             open.publish_prefixes.push(STREAMS.to_owned());
         }
+        let reception = Arc::new(Reception::new(clients));
         let edge = Edge::start(&open, reception.clone())?;
         let node = Node::new(node_name(config), config, &edge, Arc::new(EdgeHost(edge.clone())));
         // Reports that came before this were refused, and come again.
@@ -104,7 +108,12 @@ impl MqttGateway {
         let serving_tasks = TaskTracker::new();
         serving_tasks.spawn(stop_edge(edge.clone(), serving.clone()));
         let (counters, delivery_tasks) = (Arc::default(), TaskTracker::new());
-        Ok(Self { edge, counters, node, delivering, serving, delivery_tasks, serving_tasks })
+        Ok(Self { edge, counters, node, reception, delivering, serving, delivery_tasks, serving_tasks })
+    }
+
+    /// From now on what clients publish on `taps/{stream}` goes there; it can be said once.
+    pub fn take_taps(&self, taps: Arc<dyn Taps>) {
+        let _ = self.reception.taps.set(taps);
     }
 
     /// This node's name in the tree.

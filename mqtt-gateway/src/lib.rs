@@ -1,4 +1,4 @@
-//! Aggregate topic to MQTT: normalise, top-N, hub, edge.
+//! Aggregate topic to MQTT: normalise, top-N, hub, edge; and taps by MQTT to the ingest.
 //!
 //! The last hop of an event: [`delivery`] reads the rows of closed windows as an ordinary consumer group and makes one message
 //! per channel and window; [`hub`] holds the retained state and fans out (rumqttd, embedded, without a port of its own);
@@ -30,3 +30,4 @@ pub use error::MqttError;
 pub use gateway::{MqttGateway, MqttStatus};
 pub use hub::{HubError, Publisher};
 pub use message::{Message, NodePath, Origin, is_node_name};
+pub use reception::{TapRefused, Taps};

@@ -80,7 +80,8 @@ class Watcher(Follower):
     def __init__(self, address, topic_filter="streams/emoji/+"):
         self.newest, self.backwards, self.hops = {}, [], set()
         self._heard = threading.Condition()
-        super().__init__(address, topic_filter, mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5))
+        transport = "websockets" if address.startswith("ws://") else "tcp"
+        super().__init__(address, topic_filter, mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, transport=transport))
 
     def _on_message(self, _client, _userdata, message):
         shown = json.loads(message.payload)

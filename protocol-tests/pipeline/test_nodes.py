@@ -18,6 +18,8 @@ from suite.targets import free_port
 PATIENCE_SECONDS = 60
 # From the kill.
 BACK_SECONDS = 5
+# How long a cluster that is too large stays so: time enough for viewers to come.
+HOLD_SECONDS = 8
 
 
 class Tree:
@@ -154,6 +156,34 @@ def test_a_publish_node_starts_its_cluster_and_takes_it_along(tree, binary, tmp_
                 socket.create_connection((host, int(port)), 5).close()
     finally:
         publish.close()
+
+
+def test_a_node_that_drains_sends_its_viewers_on_by_tcp_and_websocket(tree, binary, tmp_path, crowd, monkeypatch):
+    # Two nodes where one is enough, for so long: the one with fewer viewers goes.
+    monkeypatch.setenv("TIFO_MQTT__SCALE_HOLD_MS", str(HOLD_SECONDS * 1_000))
+    monkeypatch.setenv("TIFO_MQTT__WEBSOCKET_LISTEN", "127.0.0.1:0")
+    publish = Node(binary, tmp_path, "west", "publish", tree.main.ready["mqtt"], "--cluster", "west", "--autoscale", "1..2").start()
+    leaving, watchers = None, []
+    try:
+        (staying,) = eventually(lambda: [node for node in subscribe_nodes(tree, "west") if node["connected"]], seconds=20)
+        watchers = [Watcher(staying["address"]) for _ in range(3)]
+        leaving = Node(binary, tmp_path, "leaving", "subscribe", publish.mqtt, "--cluster", "west").start()
+        moving = [Watcher(leaving.mqtt), Watcher(leaving.ready["mqtt_ws"])]
+        watchers += moving
+        for watcher in watchers:
+            watcher.wait_for(all_channels, PATIENCE_SECONDS)
+        assert leaving.process.wait(PATIENCE_SECONDS) == 0
+        for watcher, wanted in zip(moving, (staying["address"], staying["websocket"]), strict=True):
+            watcher.wait_for_news(BACK_SECONDS)
+            ((_, reason, reference),) = watcher.moves
+            assert (reason, reference) == ("Server moved", wanted)
+        eventually(lambda: [node["connections"] for node in subscribe_nodes(tree, "west")] == [len(watchers)], seconds=10)
+        crowd.end()
+        check_conservation(tree, watchers)
+        assert not any(watcher.backwards for watcher in watchers), "an older state after a newer one"
+    finally:
+        for each in [*watchers, publish, *([leaving] if leaving else [])]:
+            each.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 use crate::{JSON, NDJSON, event, problem, rig};
 use serde_json::{Value, json};
-use tifo_http_gateway::{murmur2, partition_of};
+use tifo_http_gateway::{Cause, NotTaken, murmur2, partition_of};
 
 #[tokio::test]
 async fn a_committed_event_is_answered_with_its_place() {
@@ -139,4 +139,27 @@ async fn an_event_that_is_too_large_is_refused() {
     let found =
         problem(rig.post("", NDJSON, format!("{}\n{}", event("a"), event(&"x".repeat(70_000)))).await, 413).await;
     assert_eq!((&found["type"], &found["index"]), (&json!("urn:tifo:problem:event-too-large"), &json!(1)));
+}
+
+#[tokio::test]
+async fn events_that_come_otherwise_go_the_same_way() {
+    let rig = rig().await;
+    let ingest = rig.gateway.ingest();
+    ingest.take("emoji", event("a").into(), true).await.unwrap();
+    rig.log.holds(1).await;
+    let both = format!("[{},{}]", event("b"), event("c"));
+    ingest.take("emoji", both.into(), false).await.unwrap();
+    rig.log.holds(3).await;
+    for (stream, body, cause, word) in [
+        ("other", event("a"), Cause::UnknownStream, "there are: emoji"),
+        ("emoji", "{".to_owned(), Cause::BadEvent, "line 1"),
+        ("emoji", event("a").replace("user_id", "user"), Cause::BadEvent, "user_id"),
+    ] {
+        for committed in [true, false] {
+            let NotTaken { cause: found, why } = ingest.take(stream, body.clone().into(), committed).await.unwrap_err();
+            assert_eq!(found, cause, "{why}");
+            assert!(why.contains(word), "{why}");
+        }
+    }
+    assert_eq!(rig.log.all("emoji").len(), 3);
 }

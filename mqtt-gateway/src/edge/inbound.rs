@@ -19,13 +19,14 @@ const MAX_QUEUED: usize = 16_384;
 const MAX_CONCURRENT: usize = 64;
 
 /// What becomes of a client's message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Subscribers of this node get it.
     FanOut,
     /// It has gone elsewhere (an ingest); nobody here gets it.
     Taken,
-    Refused(Reason),
+    /// With words for whoever takes them (Reason String, 3.4.2.2.2).
+    Refused(Reason, Option<Box<str>>),
 }
 
 /// Where an allowed PUBLISH of a client goes.
@@ -86,15 +87,15 @@ pub async fn run(spine: Arc<Spine>, inbound: Arc<dyn Inbound>, mut requests: mps
 }
 
 async fn settle(spine: &Spine, verdict: Verdict, request: Request) {
-    let reason = match verdict {
+    let (reason, why) = match verdict {
         Verdict::FanOut => {
             spine.publish(&[Arc::new(request.publication)]).await;
-            Reason::SUCCESS
+            (Reason::SUCCESS, None)
         }
-        Verdict::Taken => Reason::SUCCESS,
-        Verdict::Refused(reason) => reason,
+        Verdict::Taken => (Reason::SUCCESS, None),
+        Verdict::Refused(reason, why) => (reason, why),
     };
     if let Some(answer) = request.answer {
-        spine.command(answer.worker, Command::Answer(answer, reason));
+        spine.command(answer.worker, Command::Answer(answer, reason, why));
     }
 }

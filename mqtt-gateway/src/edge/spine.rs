@@ -50,7 +50,7 @@ pub enum Command {
         waiting: Place,
     },
     Retry(Slot),
-    Answer(Answer, Reason),
+    Answer(Answer, Reason, Option<Box<str>>),
     /// A WebSocket opened elsewhere, and what has been read from it since.
     Adopt {
         socket: OwnedFd,

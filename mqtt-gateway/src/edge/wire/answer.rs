@@ -11,6 +11,11 @@ pub const TOPIC_ALIAS_MAXIMUM: u16 = 16;
 /// QoS 1 and 2 messages of a client that are not yet answered.
 pub const RECEIVE_MAXIMUM: u16 = 64;
 
+/// Of a PUBACK around its reason string: two headers, packet id, reason, property, and their lengths.
+const WORDS_OVERHEAD: usize = 16;
+/// Longer words than that are not said.
+const MAX_WORDS_PACKET: u32 = 4096;
+
 /// CONNACK's contents.
 #[derive(Debug, Clone, Copy)]
 pub struct Welcome<'a> {
@@ -96,15 +101,26 @@ pub fn unsuback(version: Version, packet_id: u16, codes: &[Reason], out: &mut By
     }
 }
 
-/// PUBACK for QoS 1, PUBREC for QoS 2; 3.1.1 has no reason in it.
-pub fn received(version: Version, qos: u8, packet_id: u16, reason: Reason, out: &mut BytesMut) {
+/// PUBACK for QoS 1, PUBREC for QoS 2; 3.1.1 has no reason in it. The words are left out where the packet would be longer than
+/// the client takes (3.4.2.2.2).
+pub fn received(
+    version: Version,
+    (qos, packet_id): (u8, u16),
+    (reason, why): (Reason, Option<&str>),
+    max_bytes: u32,
+    out: &mut BytesMut,
+) {
     let Some(packet_id) = NonZeroU16::new(packet_id) else { return };
     match (version, qos) {
         (Version::V3, 1) => three(v3::Packet::PublishAck { packet_id }, out),
         (Version::V3, _) => three(v3::Packet::PublishReceived { packet_id }, out),
         (Version::V5, _) => {
             let reason_code = reason.0.try_into().unwrap_or(v5::PublishAckReason::UnspecifiedError);
-            let ack = v5::PublishAck { packet_id, reason_code, ..v5::PublishAck::default() };
+            let fits = |why: &&str| {
+                u32::try_from(why.len() + WORDS_OVERHEAD).is_ok_and(|bytes| bytes <= max_bytes.min(MAX_WORDS_PACKET))
+            };
+            let reason_string = why.filter(fits).map(Into::into);
+            let ack = v5::PublishAck { packet_id, reason_code, reason_string, ..v5::PublishAck::default() };
             five(if qos == 1 { v5::Packet::PublishAck(ack) } else { v5::Packet::PublishReceived(ack) }, out);
         }
     }

@@ -62,6 +62,7 @@ fn connect_3(connect: v3::Connect) -> Connect {
         receive_maximum: RECEIVE_MAXIMUM_DEFAULT,
         max_packet_bytes: u32::MAX,
         topic_alias_maximum: 0,
+        problem_information: false,
         authentication: false,
         will: will.map(Box::new),
     }
@@ -93,6 +94,7 @@ fn connect_5(connect: v5::Connect) -> Connect {
         receive_maximum: connect.receive_max.map_or(RECEIVE_MAXIMUM_DEFAULT, NonZeroU16::get),
         max_packet_bytes: connect.max_packet_size.map_or(u32::MAX, std::num::NonZeroU32::get),
         topic_alias_maximum: connect.topic_alias_max,
+        problem_information: connect.request_problem_info,
         authentication: connect.auth_method.is_some() || connect.auth_data.is_some(),
         will: will.map(Box::new),
     }

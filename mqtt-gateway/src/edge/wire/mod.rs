@@ -50,6 +50,8 @@ pub struct Connect {
     /// Largest packet that the client takes.
     pub max_packet_bytes: u32,
     pub topic_alias_maximum: u16,
+    /// The client takes words beside reason codes (3.1.2.11.7).
+    pub problem_information: bool,
     /// Enhanced authentication is asked for, which we do not have.
     pub authentication: bool,
     pub will: Option<Box<Will>>,

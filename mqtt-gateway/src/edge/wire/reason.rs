@@ -27,6 +27,7 @@ impl Reason {
     pub const PACKET_TOO_LARGE: Self = Self(0x95);
     pub const QUOTA_EXCEEDED: Self = Self(0x97);
     pub const ADMINISTRATIVE: Self = Self(0x98);
+    pub const PAYLOAD_FORMAT_INVALID: Self = Self(0x99);
     pub const SERVER_MOVED: Self = Self(0x9d);
 
     pub fn is_error(self) -> bool {

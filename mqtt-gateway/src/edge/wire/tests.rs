@@ -37,6 +37,7 @@ fn connects_that_are_taken() {
         receive_maximum: u16::MAX,
         max_packet_bytes: u32::MAX,
         topic_alias_maximum: 0,
+        problem_information: true,
         authentication: false,
         will: None,
     };
@@ -44,7 +45,7 @@ fn connects_that_are_taken() {
         let (topic, payload) = ("t".into(), Bytes::from_static(b"p"));
         Some(Box::new(Will { topic, payload, qos: 1, retain: true, delay_s, properties: Box::new(properties) }))
     };
-    let three = Connect { version: Version::V3, ..base.clone() };
+    let three = Connect { version: Version::V3, problem_information: false, ..base.clone() };
     let kept = Connect { clean_start: false, session_expiry_s: NEVER_EXPIRES, ..three.clone() };
     let limits = Connect {
         session_expiry_s: 10,
@@ -67,6 +68,7 @@ fn connects_that_are_taken() {
         (connect(5, 0x42, "00 0001 61 0001 70"), base.clone()),
         (connect(5, 0x02, "10 11 0000000a 21 0002 27 00000100 22 0003 0001 61"), limits),
         (connect(5, 0x2e, "00 0001 61 09 18 00000005 03 0001 78 0001 74 0001 70"), delayed),
+        (connect(5, 0x02, "02 17 00 0001 61"), Connect { problem_information: false, ..base.clone() }),
         (connect(5, 0x02, "05 15 0002 5343 0001 61"), Connect { authentication: true, ..base }),
     ];
     for (frame, expected) in cases {
@@ -219,6 +221,7 @@ fn answers() {
         session_expiry_s: Some(9),
         max_packet_bytes: 256,
     };
+    let invalid = Reason::PAYLOAD_FORMAT_INVALID;
     let cases = [
         ("20 02 01 00", said(|out| answer::welcome(V3, welcome, out))),
         ("20 02 00 02", said(|out| answer::refused(V3, Reason::CLIENT_ID_NOT_VALID, out))),
@@ -232,9 +235,12 @@ fn answers() {
             "b0 05 0007 00 00 11",
             said(|out| answer::unsuback(V5, 7, &[Reason::SUCCESS, Reason::NO_SUBSCRIPTION_EXISTED], out)),
         ),
-        ("40 02 0007", said(|out| answer::received(V3, 1, 7, Reason::SUCCESS, out))),
-        ("40 04 0007 87 00", said(|out| answer::received(V5, 1, 7, Reason::NOT_AUTHORIZED, out))),
-        ("50 02 0007", said(|out| answer::received(V3, 2, 7, Reason::SUCCESS, out))),
+        ("40 02 0007", said(|out| answer::received(V3, (1, 7), (Reason::SUCCESS, Some("x")), 100, out))),
+        ("40 04 0007 87 00", said(|out| answer::received(V5, (1, 7), (Reason::NOT_AUTHORIZED, None), 100, out))),
+        // 3.4.2.2.2: words, unless the client takes no packet so long.
+        ("40 09 0007 99 05 1f0002 6e6f", said(|out| answer::received(V5, (1, 7), (invalid, Some("no")), 18, out))),
+        ("40 04 0007 99 00", said(|out| answer::received(V5, (1, 7), (invalid, Some("no")), 17, out))),
+        ("50 02 0007", said(|out| answer::received(V3, (2, 7), (Reason::SUCCESS, None), 100, out))),
         ("70 02 0007", said(|out| answer::released(V3, 7, Reason::PACKET_ID_NOT_FOUND, out))),
         ("70 04 0007 92 00", said(|out| answer::released(V5, 7, Reason::PACKET_ID_NOT_FOUND, out))),
         ("d0 00", said(answer::pingresp)),

@@ -144,6 +144,7 @@ impl Worker {
         connection.keep_alive_s = connect.keep_alive_s;
         connection.receive_maximum = connect.receive_maximum;
         connection.max_packet_bytes = connect.max_packet_bytes;
+        connection.problem_information = connect.problem_information;
         connection.session = Some(session);
         if connect.will.is_some() || connect.topic_alias_maximum > 0 {
             let extras = connection.extras();

@@ -50,6 +50,8 @@ pub struct Connection {
     pub phase: Phase,
     pub version: Version,
     pub websocket: bool,
+    /// Words beside reason codes are wanted.
+    pub problem_information: bool,
     pub unanswered: u16,
     pub keep_alive_s: u16,
     pub receive_maximum: u16,
@@ -105,6 +107,7 @@ impl Connection {
             phase: if websocket && !opened { Phase::Opening } else { Phase::Connecting },
             version: Version::V3,
             websocket,
+            problem_information: false,
             unanswered: 0,
             keep_alive_s: 0,
             receive_maximum: 1,

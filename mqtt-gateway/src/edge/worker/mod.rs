@@ -271,7 +271,7 @@ impl Worker {
                     self.spine.command(waiting.worker, Command::Retry(waiting.slot));
                 }
                 Command::Retry(slot) => self.retry(slot),
-                Command::Answer(answer, reason) => self.answered(answer, reason),
+                Command::Answer(answer, reason, why) => self.answered(answer, reason, why.as_deref()),
                 Command::Adopt { socket, read } => self.adopt(socket, read),
                 Command::Drain(server_reference) => self.drain(server_reference),
                 Command::Stop => self.stop(),

@@ -201,8 +201,7 @@ impl Worker {
             return self.refuse_publish(slot, &publish, version, Reason::NOT_AUTHORIZED);
         }
         if publish.qos == 2 && !self.is_first(slot, publish.packet_id)? {
-            return self
-                .say(slot, |version, out| answer::received(version, 2, publish.packet_id, Reason::SUCCESS, out));
+            return self.say_received(slot, (2, publish.packet_id), Reason::SUCCESS, None);
         }
         let properties = publish.properties.as_deref().cloned().unwrap_or_default();
         // Subscribers get QoS 1 at most.
@@ -269,11 +268,24 @@ impl Worker {
         if version == Version::V3 || publish.qos == 0 {
             return Err(Ending::PublishForbidden(reason));
         }
-        self.say(slot, |version, out| answer::received(version, publish.qos, publish.packet_id, reason, out))
+        self.say_received(slot, (publish.qos, publish.packet_id), reason, None)
+    }
+
+    fn say_received(
+        &mut self,
+        slot: Slot,
+        message: (u8, u16),
+        reason: Reason,
+        why: Option<&str>,
+    ) -> Result<(), Ending> {
+        let Some(connection) = self.get_mut(slot) else { return Ok(()) };
+        let why = why.filter(|_| connection.problem_information);
+        let max_bytes = connection.max_packet_bytes;
+        self.say(slot, |version, out| answer::received(version, message, (reason, why), max_bytes, out))
     }
 
     /// The decision about a client's message has come.
-    pub fn answered(&mut self, answer: Answer, reason: Reason) {
+    pub fn answered(&mut self, answer: Answer, reason: Reason, why: Option<&str>) {
         let slot = answer.slot;
         let Some(connection) = self.get_mut(slot) else { return };
         let was_open = connection.is_open();
@@ -286,7 +298,7 @@ impl Worker {
         let said = if reason.is_error() && (version == Version::V3 || answer.qos == 0) {
             Err(Ending::PublishForbidden(reason))
         } else if answer.qos > 0 {
-            self.say(slot, |version, out| answer::received(version, answer.qos, answer.packet_id, reason, out))
+            self.say_received(slot, (answer.qos, answer.packet_id), reason, why)
         } else {
             Ok(())
         };
