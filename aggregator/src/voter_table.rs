@@ -6,9 +6,9 @@
 
 /// What the key keeps of a hash.
 pub const KEY_MASK: u128 = (1 << 96) - 1;
-/// By the highest four bits of the key.
-pub const SHARDS: usize = 16;
-const SHARD_SHIFT: u32 = 92;
+/// By the highest six bits of the key. What a shard leaves behind when it grows is small enough for another to take.
+pub const SHARDS: usize = 64;
+const SHARD_SHIFT: u32 = 90;
 /// Where a vote is packed away, its choice is below.
 pub const MAX_CHOICE: u32 = u32::MAX - 2;
 /// Its votes are elsewhere.
