@@ -72,6 +72,10 @@ impl Inbound for Reception {
             _ => Verdict::FanOut,
         }
     }
+
+    fn may_wait(&self, topic: &str) -> bool {
+        topic.starts_with(TAPS)
+    }
 }
 
 impl TapRefused {

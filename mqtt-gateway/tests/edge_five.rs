@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used)]
 mod support;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::Arc;
 use support::{MemoryLog, PATIENCE, Raw, config, frame, start, string};
-use tifo_mqtt_gateway::{Edge, Limits, Message, MqttConfig, MqttGateway, Origin, Publisher};
+use tifo_mqtt_gateway::{Edge, Limits, Message, MqttConfig, MqttGateway, Origin, Publisher, TapRefused, Taps};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -428,6 +429,39 @@ async fn a_draining_node_tells_where_to_go() {
     assert!(three.rest().await.is_empty());
     // The other workers' listeners follow.
     while TcpStream::connect(gateway.addr()).await.is_ok() {}
+}
+
+/// An ingest whose log never answers.
+#[derive(Debug)]
+struct Hanging;
+
+#[async_trait]
+impl Taps for Hanging {
+    async fn take(&self, _: &str, _: Bytes, _: bool) -> Result<(), TapRefused> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn taps_that_wait_for_the_log_hold_back_nothing_else() {
+    let gateway = gateway().await;
+    gateway.take_taps(Arc::new(Hanging));
+    let mut tapping = Vec::new();
+    // More than are decided about at the same time.
+    for number in 0..4 {
+        let hello = Hello { client_id: &format!("tapper-{number}"), ..Hello::default() };
+        let mut raw = hello.connect(&gateway).await;
+        for _ in 0..40 {
+            raw.send(&publish_qos(1, "taps/emoji", "{}")).await;
+        }
+        tapping.push(raw);
+    }
+    let mut other = Hello::default().connect(&gateway).await;
+    other.send(&publish_qos(1, "clients/a", "x")).await;
+    assert_eq!(packet(&mut other).await[0], 0x40);
+    // On a connection that waits for taps too.
+    tapping[0].send(&publish_qos(1, "clients/a", "x")).await;
+    assert_eq!(packet(&mut tapping[0]).await[0], 0x40);
 }
 
 #[tokio::test]

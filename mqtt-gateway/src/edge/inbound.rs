@@ -1,7 +1,7 @@
 //! What clients publish: from the workers, one by one and in order, to whoever decides about it, and the answer back.
 //!
-//! A connection that has many unanswered messages is not read on, so this queue is bounded by the number of connections and by
-//! [`MAX_QUEUED`] together.
+//! What may wait long (for a log) has a lane of its own, so that nothing else stands behind it. A connection that has many
+//! unanswered messages is not read on, so a lane is bounded by the number of connections and by [`MAX_QUEUED`] together.
 
 use super::{
     index::Slot,
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 /// Messages of clients that wait to be decided about; beyond it they are refused with Quota Exceeded.
 const MAX_QUEUED: usize = 16_384;
-/// Messages decided about at the same time; their order stays.
+/// Messages of a lane that are decided about at the same time; their order stays.
 const MAX_CONCURRENT: usize = 64;
 
 /// What becomes of a client's message.
@@ -33,6 +33,11 @@ pub enum Verdict {
 #[async_trait]
 pub trait Inbound: Send + Sync + std::fmt::Debug + 'static {
     async fn accept(&self, client_id: &str, publication: &Publication) -> Verdict;
+
+    /// Whether a message of this topic may have to wait for more than this process.
+    fn may_wait(&self, _topic: &str) -> bool {
+        false
+    }
 }
 
 /// Everything that is allowed goes to the subscribers of this node.
@@ -63,11 +68,30 @@ pub struct Answer {
     pub packet_id: u16,
 }
 
-pub fn queue() -> (mpsc::Sender<Request>, mpsc::Receiver<Request>) {
-    mpsc::channel(MAX_QUEUED)
+/// The workers' end of both lanes.
+#[derive(Debug)]
+pub struct Lanes {
+    inbound: Arc<dyn Inbound>,
+    quick: mpsc::Sender<Request>,
+    waiting: mpsc::Sender<Request>,
 }
 
-/// Decides until shutdown.
+impl Lanes {
+    /// And the lanes' other ends, each for one [`run`].
+    pub fn new(inbound: Arc<dyn Inbound>) -> (Self, [mpsc::Receiver<Request>; 2]) {
+        let (quick, quick_end) = mpsc::channel(MAX_QUEUED);
+        let (waiting, waiting_end) = mpsc::channel(MAX_QUEUED);
+        (Self { inbound, quick, waiting }, [quick_end, waiting_end])
+    }
+
+    /// `false`: too many wait.
+    pub fn submit(&self, request: Request) -> bool {
+        let lane = if self.inbound.may_wait(request.publication.topic()) { &self.waiting } else { &self.quick };
+        lane.try_send(request).is_ok()
+    }
+}
+
+/// Decides about a lane's messages until shutdown.
 pub async fn run(spine: Arc<Spine>, inbound: Arc<dyn Inbound>, mut requests: mpsc::Receiver<Request>) {
     let stream = futures::stream::poll_fn(move |context| requests.poll_recv(context));
     let mut decided = stream

@@ -75,10 +75,10 @@ impl Edge {
             Some(address) => listen(address).map(|(sockets, addr)| (sockets, Some(addr)))?,
             None => (Vec::new(), None),
         };
-        let (requests, queue) = inbound::queue();
+        let (lanes, ends) = inbound::Lanes::new(inbound.clone());
         let failed = |source| MqttError::Edge { source };
         let spine =
-            Spine::new(config.limits.clone(), config.publish_prefixes.clone(), workers, requests).map_err(failed)?;
+            Spine::new(config.limits.clone(), config.publish_prefixes.clone(), workers, lanes).map_err(failed)?;
         let edge = Self {
             spine: Arc::new(spine),
             addr,
@@ -88,7 +88,9 @@ impl Edge {
             turn: AtomicUsize::new(0),
         };
         edge.start_workers(tcp, websocket).map_err(failed)?;
-        edge.tasks.spawn(inbound::run(edge.spine.clone(), inbound, queue));
+        for lane in ends {
+            edge.tasks.spawn(inbound::run(edge.spine.clone(), inbound.clone(), lane));
+        }
         edge.tasks.spawn(keep_time(edge.spine.clone()));
         Ok(Arc::new(edge))
     }

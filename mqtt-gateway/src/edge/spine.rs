@@ -9,7 +9,7 @@
 
 use super::{
     away::Away,
-    inbound::{Answer, Request},
+    inbound::{Answer, Lanes, Request},
     index::Slot,
     retained::Retained,
     session::{Pending, Session},
@@ -27,7 +27,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Publications that wait for one worker; a publisher waits for room.
@@ -75,7 +75,7 @@ pub struct Spine {
     room: Notify,
     /// Something falls due earlier than before.
     pub due: Notify,
-    pub inbound: mpsc::Sender<Request>,
+    inbound: Lanes,
     pub limits: Limits,
     pub publish_prefixes: Vec<String>,
     pub counters: Counters,
@@ -112,12 +112,7 @@ pub enum Entered {
 }
 
 impl Spine {
-    pub fn new(
-        limits: Limits,
-        publish_prefixes: Vec<String>,
-        workers: usize,
-        inbound: mpsc::Sender<Request>,
-    ) -> io::Result<Self> {
+    pub fn new(limits: Limits, publish_prefixes: Vec<String>, workers: usize, inbound: Lanes) -> io::Result<Self> {
         let mailbox = |_| Ok(Mailbox { mail: Mutex::default(), commands: Mutex::default(), waker: Waker::new()? });
         Ok(Self {
             state: Mutex::new(State {
@@ -259,7 +254,7 @@ impl Spine {
     /// Hands a client's message on; `false`: too many wait.
     pub fn submit(&self, request: Request) -> bool {
         self.counters.received.fetch_add(1, Ordering::Relaxed);
-        self.inbound.try_send(request).is_ok()
+        self.inbound.submit(request)
     }
 
     /// Sends a will now or later, unless the client comes back before.
