@@ -38,7 +38,13 @@ impl Fleet for LocalFleet {
         command.args(["serve", "--roles", "mqtt", "--mqtt-role", "subscribe", "--upstream", upstream]);
         command.args(["--cluster", cluster, "--mqtt", &listen]).env("TIFO_MQTT__WEBSOCKET_LISTEN", &listen);
         // What holds for this node alone is not for its followers.
-        for own in ["TIFO_MQTT__NODE", "TIFO_MQTT__AUTOSCALE", "TIFO_MQTT__DOWNSTREAM"] {
+        for own in [
+            "TIFO_MQTT__NODE",
+            "TIFO_MQTT__AUTOSCALE",
+            "TIFO_MQTT__DOWNSTREAM",
+            "TIFO_MQTT__ADVERTISE",
+            "TIFO_MQTT__ADVERTISE_WEBSOCKET",
+        ] {
             command.env_remove(own);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;

@@ -27,7 +27,9 @@ impl Node {
         if settings.roles.contains(&Role::Http) {
             let edge = Arc::new(WebSockets(mqtt.clone())) as Arc<dyn MqttEdge>;
             let config = HttpConfig { streams: Vec::new(), ..settings.http_config() };
-            http = Some(HttpGateway::start(config, Arc::new(NoLog), Some(edge), hooks(metrics, &mqtt)).await?);
+            let gateway = HttpGateway::start(config, Arc::new(NoLog), Some(edge), hooks(metrics, &mqtt)).await?;
+            mqtt.takes_websockets_at(gateway.addr());
+            http = Some(gateway);
         }
         Ok(Self { mqtt, http })
     }

@@ -159,6 +159,7 @@ impl Parts {
             let gateway = HttpGateway::start(settings.http_config(), client, edge, hooks).await?;
             if let Some(mqtt) = &mqtt {
                 mqtt.take_taps(Arc::new(IntoStreams(gateway.ingest())));
+                mqtt.takes_websockets_at(gateway.addr());
             }
             http = Some(gateway);
         }

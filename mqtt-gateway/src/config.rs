@@ -19,6 +19,10 @@ pub struct MqttConfig {
     pub listen: String,
     /// Address of a port of MQTT over WebSocket of its own, beside `/mqtt` on the HTTP port.
     pub websocket_listen: Option<String>,
+    /// Where clients of other nodes are sent to, HOST:PORT, if it is not the listening address.
+    pub advertise: Option<String>,
+    /// The same for WebSockets: `ws://…` or `wss://…`.
+    pub advertise_websocket: Option<String>,
     /// Threads that serve clients; 0: one per core.
     pub workers: usize,
     /// Put here by the binary from the declared streams.
@@ -143,6 +147,8 @@ impl Default for MqttConfig {
         Self {
             listen: "127.0.0.1:1883".into(),
             websocket_listen: None,
+            advertise: None,
+            advertise_websocket: None,
             workers: 0,
             streams: vec![StreamConfig::default()],
             publish_prefixes: vec!["clients/".into()],
@@ -244,6 +250,7 @@ impl MqttConfig {
             )));
         }
         self.check_place()?;
+        self.check_advertised()?;
         for prefix in &self.publish_prefixes {
             // An empty prefix would open the streams to forgers; the hub's matcher cuts a topic's first byte off as a character.
             let reaches = |topics: &str| prefix.starts_with(topics) || topics.starts_with(prefix.as_str());
@@ -276,6 +283,24 @@ impl MqttConfig {
             return wrong("`autoscale` goes with `role = \"publish\"`");
         }
         Ok(())
+    }
+
+    /// A Server Reference is addresses with spaces between: what is none would lead clients astray.
+    fn check_advertised(&self) -> Result<(), MqttError> {
+        let is_place = |text: &str| {
+            let known = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            known.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) && !text.contains([' ', '/'])
+        };
+        if let Some(place) = self.advertise.as_deref().filter(|place| !is_place(place)) {
+            return Err(MqttError::Config(format!("mqtt.advertise: {place:?} is not HOST:PORT")));
+        }
+        let is_url = |text: &str| text.starts_with("ws://") || text.starts_with("wss://");
+        match &self.advertise_websocket {
+            Some(url) if !is_url(url) || url.contains(' ') => Err(MqttError::Config(format!(
+                "mqtt.advertise_websocket: {url:?} is neither ws://HOST:PORT/PATH nor wss://HOST:PORT/PATH"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// `MIN..MAX`, both included.
@@ -327,6 +352,24 @@ mod tests {
             assert!(scaled(wrong).check().is_err(), "{wrong}");
         }
         assert!(MqttConfig { role: MqttRole::Subscribe, ..scaled("1..4") }.check().is_err());
+    }
+
+    #[test]
+    fn what_is_advertised_is_an_address() {
+        let advertised = |place: &str, url: &str| MqttConfig {
+            advertise: Some(place.into()),
+            advertise_websocket: Some(url.into()),
+            ..MqttConfig::default()
+        };
+        for (place, url) in [("a.example:1883", "wss://a.example/mqtt"), ("[::1]:1", "ws://[::1]:2/mqtt")] {
+            assert!(advertised(place, url).check().is_ok(), "{place} {url}");
+        }
+        for wrong in ["", "a", ":1", "a:b", "a:1 b:2", "mqtt://a:1"] {
+            assert!(advertised(wrong, "ws://a").check().is_err(), "{wrong:?}");
+        }
+        for wrong in ["", "a:1", "http://a", "ws://a b"] {
+            assert!(advertised("a:1", wrong).check().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

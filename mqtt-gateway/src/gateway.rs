@@ -116,6 +116,11 @@ impl MqttGateway {
         let _ = self.reception.taps.set(taps);
     }
 
+    /// `/mqtt` of the HTTP port leads here: what a node that drains tells its clients about this one.
+    pub fn takes_websockets_at(&self, http: SocketAddr) {
+        self.node.takes_websockets_at(http);
+    }
+
     /// This node's name in the tree.
     pub fn node(&self) -> &str {
         &self.node.name

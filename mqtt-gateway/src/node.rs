@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -56,7 +56,8 @@ pub struct Node {
     pub name: String,
     config: MqttConfig,
     address: SocketAddr,
-    websocket: Option<SocketAddr>,
+    /// Where WebSockets are taken: a port of the edge, or one of HTTP that is told later.
+    websocket: OnceLock<SocketAddr>,
     host: Arc<dyn Host>,
     registry: Arc<Mutex<Registry>>,
     connected: Arc<AtomicBool>,
@@ -80,7 +81,7 @@ impl Node {
             name,
             config: config.clone(),
             address: edge.addr(),
-            websocket: edge.websocket_addr(),
+            websocket: edge.websocket_addr().map(OnceLock::from).unwrap_or_default(),
             registry: Arc::new(Mutex::new(Registry::new(&config.cluster_key))),
             connected: Arc::new(AtomicBool::new(config.upstream.is_none())),
             draining: AtomicBool::new(false),
@@ -166,8 +167,8 @@ impl Node {
             node: self.name.clone(),
             role: self.config.role,
             cluster: self.config.cluster.clone(),
-            address: self.address.to_string(),
-            websocket: self.websocket.map(|address| format!("ws://{address}/mqtt")),
+            address: self.config.advertise.clone().unwrap_or_else(|| self.address.to_string()),
+            websocket: self.websocket(),
             connections: load.connections,
             max_connections: self.config.limits.max_connections,
             cpu: self.cores.lock().used,
@@ -178,6 +179,16 @@ impl Node {
             connected: self.is_following(),
             nodes: self.registry.lock().nodes(),
         }
+    }
+
+    /// `/mqtt` of an HTTP port leads here too; a port of the edge's own goes before it.
+    pub fn takes_websockets_at(&self, address: SocketAddr) {
+        let _ = self.websocket.set(address);
+    }
+
+    fn websocket(&self) -> Option<String> {
+        let own = || self.websocket.get().map(|address| format!("ws://{address}/mqtt"));
+        self.config.advertise_websocket.clone().or_else(own)
     }
 
     fn report_message(&self) -> Message {

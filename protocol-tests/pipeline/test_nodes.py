@@ -145,6 +145,7 @@ def test_a_publish_node_starts_its_cluster_and_takes_it_along(tree, binary, tmp_
     publish = Node(binary, tmp_path, "east", "publish", tree.main.ready["mqtt"], "--cluster", "east", "--autoscale", "2..3").start()
     try:
         started = eventually(lambda: [node for node in subscribe_nodes(tree, "east") if node["connected"]][1:] and subscribe_nodes(tree, "east"), seconds=20)
+        assert all(node["websocket"].startswith("ws://127.0.0.1:") for node in started)
         watcher = Watcher(started[0]["address"])
         watcher.wait_for(all_channels, PATIENCE_SECONDS)
         watcher.close()
@@ -161,19 +162,19 @@ def test_a_publish_node_starts_its_cluster_and_takes_it_along(tree, binary, tmp_
 def test_a_node_that_drains_sends_its_viewers_on_by_tcp_and_websocket(tree, binary, tmp_path, crowd, monkeypatch):
     # Two nodes where one is enough, for so long: the one with fewer viewers goes.
     monkeypatch.setenv("TIFO_MQTT__SCALE_HOLD_MS", str(HOLD_SECONDS * 1_000))
-    monkeypatch.setenv("TIFO_MQTT__WEBSOCKET_LISTEN", "127.0.0.1:0")
-    publish = Node(binary, tmp_path, "west", "publish", tree.main.ready["mqtt"], "--cluster", "west", "--autoscale", "1..2").start()
-    leaving, watchers = None, []
+    publish = Node(binary, tmp_path, "west", "publish", tree.main.ready["mqtt"], "--cluster", "west", "--autoscale", "0..1").start()
+    started, watchers = [publish], []
     try:
-        (staying,) = eventually(lambda: [node for node in subscribe_nodes(tree, "west") if node["connected"]], seconds=20)
-        watchers = [Watcher(staying["address"]) for _ in range(3)]
-        leaving = Node(binary, tmp_path, "leaving", "subscribe", publish.mqtt, "--cluster", "west").start()
+        for name in ("staying", "leaving"):
+            started.append(Node(binary, tmp_path, name, "subscribe", publish.mqtt, "--cluster", "west").start())
+        _, staying, leaving = started
+        watchers = [Watcher(staying.mqtt) for _ in range(3)]
         moving = [Watcher(leaving.mqtt), Watcher(leaving.ready["mqtt_ws"])]
         watchers += moving
         for watcher in watchers:
             watcher.wait_for(all_channels, PATIENCE_SECONDS)
         assert leaving.process.wait(PATIENCE_SECONDS) == 0
-        for watcher, wanted in zip(moving, (staying["address"], staying["websocket"]), strict=True):
+        for watcher, wanted in zip(moving, (staying.mqtt, staying.ready["mqtt_ws"]), strict=True):
             watcher.wait_for_news(BACK_SECONDS)
             ((_, reason, reference),) = watcher.moves
             assert (reason, reference) == ("Server moved", wanted)
@@ -182,7 +183,7 @@ def test_a_node_that_drains_sends_its_viewers_on_by_tcp_and_websocket(tree, bina
         check_conservation(tree, watchers)
         assert not any(watcher.backwards for watcher in watchers), "an older state after a newer one"
     finally:
-        for each in [*watchers, publish, *([leaving] if leaving else [])]:
+        for each in [*watchers, *reversed(started)]:
             each.close()
 
 

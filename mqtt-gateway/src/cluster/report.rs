@@ -2,6 +2,7 @@
 
 use crate::config::MqttRole;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// Reports of all nodes, one level below this.
 pub const REPORTS: &str = "$tifo/nodes/";
@@ -64,16 +65,24 @@ pub fn orders_topic(node: &str) -> String {
 }
 
 impl NodeReport {
-    /// Where clients of another node may go, as a Server Reference: addresses with spaces between (4.11 of MQTT 5).
-    pub fn reference(&self) -> String {
-        let websocket = self.websocket.iter().map(String::as_str);
-        [self.address.as_str()].into_iter().chain(websocket).collect::<Vec<_>>().join(" ")
+    /// Where clients of another node may go, as a Server Reference: addresses with spaces between (4.11 of MQTT 5). None: it
+    /// listens on every address of its machine, none of which is known here.
+    pub fn reference(&self) -> Option<String> {
+        let ways = [Some(&self.address), self.websocket.as_ref()].into_iter().flatten();
+        let told: Vec<&str> = ways.map(String::as_str).filter(|way| !is_unspecified(way)).collect();
+        (!told.is_empty()).then(|| told.join(" "))
     }
 
     /// Itself and all that follow it.
     pub fn count(&self) -> usize {
         1 + self.nodes.iter().map(Self::count).sum::<usize>()
     }
+}
+
+/// `0.0.0.0:…` or `[::]:…`, by itself or as a WebSocket's.
+fn is_unspecified(address: &str) -> bool {
+    let place = address.strip_prefix("ws://").and_then(|url| url.split('/').next()).unwrap_or(address);
+    place.parse::<SocketAddr>().is_ok_and(|place| place.ip().is_unspecified())
 }
 
 #[cfg(test)]
@@ -83,8 +92,13 @@ mod tests {
     #[test]
     fn a_reference_names_every_way_in() {
         let mut report = NodeReport { address: "10.0.0.1:1883".into(), ..NodeReport::default() };
-        assert_eq!(report.reference(), "10.0.0.1:1883");
+        let told = |report: &NodeReport| report.reference().unwrap_or_default();
+        assert_eq!(told(&report), "10.0.0.1:1883");
         report.websocket = Some("ws://10.0.0.1:9001/mqtt".into());
-        assert_eq!(report.reference(), "10.0.0.1:1883 ws://10.0.0.1:9001/mqtt");
+        assert_eq!(told(&report), "10.0.0.1:1883 ws://10.0.0.1:9001/mqtt");
+        report.address = "0.0.0.0:1883".into();
+        assert_eq!(told(&report), "ws://10.0.0.1:9001/mqtt");
+        report.websocket = Some("ws://[::]:9001/mqtt".into());
+        assert_eq!(report.reference(), None);
     }
 }

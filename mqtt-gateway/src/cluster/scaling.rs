@@ -80,7 +80,7 @@ impl Scaling {
 
     async fn drain(&self, node: &str, nodes: &[NodeReport]) {
         let rest = nodes.iter().filter(|other| other.node != node && !other.draining);
-        let address = rest.min_by_key(|other| other.connections).map(NodeReport::reference);
+        let address = rest.min_by_key(|other| other.connections).and_then(NodeReport::reference);
         tracing::info!(cluster = self.cluster, node, ?address, "the crowd shrinks: draining a subscribe node");
         metrics::counter!("tifo_mqtt_nodes_drained_total").increment(1);
         if let Err(error) = self.publisher.publish(&[order(node, &Order::Drain(address))]).await {
