@@ -37,7 +37,7 @@ def golden(path):
         word = line.strip()
         if word in ("setup", "request", "response", "closed", "end"):
             if kind in ("setup", "request"):
-                yield bytes.fromhex(digits)
+                yield bytes.fromhex("".join(digits.split()))
             kind, digits = word, ""
         elif word and not word.startswith("#"):
             digits += word.replace(" ", "")
@@ -62,7 +62,7 @@ def mqtt():
     for line in MQTT.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             door, _ending, digits = line.split(maxsplit=2)
-            yield bytes([DOORS[door], 255]) + bytes.fromhex(digits)
+            yield bytes([DOORS[door], 255]) + bytes.fromhex("".join(digits.split()))
 
 
 def main(folder):

@@ -22,7 +22,20 @@ impl Plan {
         let in_use = (node.nodes_a_cluster as usize).saturating_sub(1).max(1);
         let count = needed.div_ceil(in_use);
         let clusters = (0..count).map(|index| needed / count + usize::from(index < needed % count) + 1).collect();
-        Self { viewers, clusters, bound_by }
+        let mut plan = Self { viewers, clusters, bound_by };
+        // The load is spread over all nodes alike, so the smallest cluster finds the loss of one hardest.
+        while plan.viewers_a_node_after_a_loss() > most
+            && let Some(smallest) = plan.clusters.iter_mut().min()
+        {
+            *smallest += 1;
+        }
+        plan
+    }
+
+    /// In the smallest cluster.
+    fn viewers_a_node_after_a_loss(&self) -> f64 {
+        let nodes = self.clusters.iter().min().copied().unwrap_or(2).max(2) as f64;
+        self.viewers_a_node() * nodes / (nodes - 1.0)
     }
 
     pub fn subscribe_nodes(&self) -> usize {
