@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 60
 # From the kill.
 BACK_SECONDS = 5
 # How long a cluster that is too large stays so: time enough for viewers to come.
-HOLD_SECONDS = 8
+HOLD_SECONDS = 15
 
 
 class Tree:
