@@ -61,7 +61,8 @@ def attempt(results, name, work):
 def tifo(choice, fleet, results):
     attempt(results, "tifo, cost", lambda: costs(choice, fleet, results))
     attempt(results, "tifo, groups", lambda: by_groups(choice, fleet, results))
-    attempt(results, "tifo, voters", lambda: voters(fleet, results))
+    for _ in range(choice.runs):
+        attempt(results, "tifo, voters", lambda: voters(fleet, results))
     for _ in range(min(LIVE_ROUNDS, choice.runs)):
         for kind in ("append", "field"):
             attempt(results, f"tifo, {kind} time", lambda kind=kind: live(choice, fleet, results, kind))
